@@ -1,0 +1,1 @@
+"""Sources: every folder here is one, every file is kit they share."""

@@ -1,0 +1,148 @@
+"""Source: what a kind of CRM promises, and how its records are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import httpx
+import msgspec
+from pydantic import BaseModel
+
+Cursor: TypeAlias = dict[str, Any]
+"""A place in a source's changes, as a JSON object that only the source reads."""
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One object exactly as the source said it.
+
+    `version` orders observations of one record and compares as text; None where the source gives none that can be
+    trusted. `kind` is one of the source's kinds and picks the part of the mapping that reads it.
+    """
+
+    source_id: str
+    version: str | None
+    raw: bytes
+    kind: str
+
+
+class Spoiled(msgspec.Struct, frozen=True, gc=False):
+    """A record that cannot even be told apart or read: parked by the pipeline, never a reason to lose its page."""
+
+    source_id: str | None
+    raw: bytes
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What one request brought.
+
+    `requested_at` is the time just before the request was sent, by the database's clock (ISO 8601, ms, Z).
+    `cursor` is committed together with the page: a run that dies resumes there. None leaves the checkpoint alone.
+    `doubts` says why this read cannot be a witness of absence (a short list, a repeated page); empty when it can.
+    `notes` tells the operator of a detour that cost nothing but time.
+    """
+
+    records: Sequence[Record]
+    requested_at: str
+    spoiled: Sequence[Spoiled] = ()
+    cursor: Cursor | None = None
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The record as a get-one showed it."""
+
+    record: Record
+    requested_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A get-one did not show the record. Only with `proof` (404 or 410) may it count towards a delete."""
+
+    proof: bool
+    answer: str
+    requested_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `dealsync check`: what was tried, whether it is well, what to do if not."""
+
+    what: str
+    ok: bool
+    message: str
+    fault: Literal["refused", "unavailable", "unintelligible", "misconfigured"] | None = None
+
+
+class Reader(Protocol):
+    """An opened connection. Every method may raise a `connectors.faults.Fault`."""
+
+    def changed(self, cursor: Cursor | None) -> Iterator[Page]:
+        """What changed since the cursor; everything when there is none."""
+        ...
+
+    def everything(self, cursor: Cursor | None) -> Iterator[Page]:
+        """A complete read, resumed at a cursor of an earlier complete read that was cut off."""
+        ...
+
+    def one(self, source_id: str) -> Found | Absent:
+        """One record by its id."""
+        ...
+
+    def check(self) -> Iterator[Finding]:
+        """Try address, credentials, rights and the shape of a first page, each as one finding."""
+        ...
+
+    def close(self) -> None:
+        """Give back the connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a reader needs to know of a configured connection.
+
+    `credentials` maps the configuration's key (`token`, `client_id`, `client_secret`) to the secret itself.
+    `options` is the source's own options model, validated. `fields` maps each kind to the record keys that the
+    mapping claims. `now` is the database's clock. `give_up_after_s` bounds how long a dead other side is retried.
+    `transport` is for tests and the demo: requests go there instead of to the network.
+    """
+
+    name: str
+    base_url: str
+    credentials: Mapping[str, str] = field(repr=False)
+    options: BaseModel
+    fields: Mapping[str, frozenset[str]]
+    now: Callable[[], str]
+    give_up_after_s: float = 30.0
+    transport: httpx.BaseTransport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promises:
+    """The source's own declaration, which the conformance kit holds against its simulator."""
+
+    cursor: str
+    delete_signal: Literal["none", "tombstone", "feed"]
+    limits: str
+    changes_silently: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A kind of CRM. `simulator` makes its simulated server from a seed (see connectors/simulation.py)."""
+
+    name: str
+    kinds: tuple[str, ...]
+    options: type[BaseModel]
+    credentials: tuple[tuple[str, ...], ...]
+    open: Callable[[Account], Reader]
+    promises: Promises
+    simulator: Callable[..., Any]

@@ -1,0 +1,1 @@
+"""The verbs: how records become events and events reach the ledger."""

