@@ -1,0 +1,50 @@
+"""The summary every run ends with: what was read, what became of each record, and what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """Counts of one run. Conservation: read = applied + unchanged + superseded + parked + out_of_scope.
+
+    `doubts` says why the run does not count as a witness of absence, `notes` what the operator may like to know;
+    neither is part of the summary that scripts rely on.
+    """
+
+    run: int
+    connection: str | None
+    read: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    parked: int = 0
+    out_of_scope: int = 0
+    events: int = 0
+    published: int = 0
+    seconds: float = 0.0
+    doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as DESIGN section 6 lays it down."""
+        counts = asdict(self)
+        del counts["doubts"], counts["notes"]
+        counts["seconds"] = round(self.seconds, 3)
+        return counts
+
+    @property
+    def clean(self) -> bool:
+        """Nothing was parked and nothing distrusted in this run."""
+        return not self.parked and not self.doubts
+
+
+Progress = Callable[[Summary], None]
+"""Called after each committed batch with the counts so far."""
+
+
+def silent(_: Summary) -> None:
+    """The progress of a run nobody watches."""
