@@ -1,0 +1,54 @@
+"""Engine: how a database is connected to, on SQLite and on PostgreSQL alike; the store and the ledger share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+
+
+def connect(url: str) -> Engine:
+    """An engine for `sqlite:///path` or `postgresql://user@host/name`; nothing is connected yet.
+
+    Raises `ValueError` for a URL that cannot be read or another database, without repeating it.
+    """
+    target = _target(url)
+    if target.get_backend_name() == "sqlite":
+        engine = create_engine(target, connect_args={"timeout": 30.0})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(target.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_recycle=1800)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads: on SQLite it does not wait for a writer."""
+    with engine.connect().execution_options(reads_only=True) as tx, tx.begin():
+        yield tx
+
+
+def _target(url: str) -> URL:
+    try:
+        target = make_url(url)
+    except ArgumentError:
+        raise ValueError("the database URL cannot be read: percent-encode special characters in it") from None
+    if target.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ValueError(f"the database {target.get_backend_name()!r} is not supported: use sqlite or postgresql")
+    return target
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say, see _begin_sqlite
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "wal_autocheckpoint = 10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once: upgrading a read later may fail half way, whatever the timeout."""
+    reads_only = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,118 @@
+"""Bulk: many rows in one statement on both databases: COPY on PostgreSQL, one prepared statement on SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, LargeBinary, Table, Text, bindparam, text
+from sqlalchemy.sql.elements import ColumnElement, TextClause
+
+Row = tuple[Any, ...]
+
+_PG_TYPES = {Integer: "int4", BigInteger: "int8", Text: "text", LargeBinary: "bytea", Boolean: "bool"}
+
+
+def insert(tx: Connection, table: Table, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
+    """Insert rows, given as tuples in the order of the table's columns (or of `columns`)."""
+    if not rows:
+        return
+    names = list(columns or table.columns.keys())
+    if tx.dialect.name == "postgresql":
+        _copy(tx, table, table.name, names, rows)
+    else:
+        marks = ", ".join("?" * len(names))
+        tx.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", list(rows))  # noqa: S608
+
+
+def upsert(
+    tx: Connection, table: Table, rows: Sequence[Row], *, add: Sequence[str] = (), keep: Sequence[str] = ()
+) -> None:
+    """Insert rows or overwrite those with the same primary key; every row must be of the table's full width.
+
+    Columns named in `add` grow by the new value, those in `keep` stay as they were.
+    """
+    if not rows:
+        return
+    names = table.columns.keys()
+    keys = [column.name for column in table.primary_key]
+    changes = ", ".join(
+        f"{name} = {table.name}.{name} + excluded.{name}" if name in add else f"{name} = excluded.{name}"
+        for name in names
+        if name not in keys and name not in keep
+    )
+    tail = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    head = f"INSERT INTO {table.name} ({', '.join(names)})"
+    if tx.dialect.name == "postgresql":
+        with _staged(tx, table, names, rows) as stage:
+            tx.exec_driver_sql(f"{head} SELECT {', '.join(names)} FROM {stage} {tail}")  # noqa: S608
+    else:
+        tx.exec_driver_sql(f"{head} VALUES ({', '.join('?' * len(names))}) {tail}", list(rows))
+
+
+def delete(tx: Connection, table: Table, keys: Sequence[Row]) -> None:
+    """Delete the rows with these primary keys."""
+    if not keys:
+        return
+    names = [column.name for column in table.primary_key]
+    if tx.dialect.name == "postgresql":
+        arrays = ", ".join(f"%s::{_pg_type(table.columns[name])}[]" for name in names)
+        same = " AND ".join(f"{table.name}.{name} = gone.{name}" for name in names)
+        sql = f"DELETE FROM {table.name} USING unnest({arrays}) AS gone ({', '.join(names)}) WHERE {same}"  # noqa: S608
+        tx.exec_driver_sql(sql, tuple(list(column) for column in zip(*keys, strict=True)))
+    else:
+        same = " AND ".join(f"{name} = ?" for name in names)
+        tx.exec_driver_sql(f"DELETE FROM {table.name} WHERE {same}", list(keys))  # noqa: S608
+
+
+def among(tx: Connection, column: Column[Any], values: Sequence[str]) -> ColumnElement[bool] | TextClause:
+    """The condition "this text column is one of these values", whatever their number, as one bound parameter."""
+    name = f"{column.table.name}_{column.name}"
+    if tx.dialect.name == "postgresql":
+        clause = text(f"{column.table.name}.{column.name} = ANY(:{name})")
+        return clause.bindparams(bindparam(name, list(values)))
+    clause = text(f"{column.table.name}.{column.name} IN (SELECT value FROM json_each(:{name}))")  # noqa: S608
+    return clause.bindparams(bindparam(name, json.dumps(list(values))))
+
+
+def in_chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Cut a stream into lists of at most `size`."""
+    chunk: list[Any] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+@contextmanager
+def _staged(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """The rows in a temporary table of this session, emptied afterwards."""
+    stage = f"stage_{table.name}"
+    tx.exec_driver_sql(f"CREATE TEMP TABLE IF NOT EXISTS {stage} (LIKE {table.name})")
+    _copy(tx, table, stage, names, rows)
+    yield stage
+    tx.exec_driver_sql(f"TRUNCATE {stage}")
+
+
+def _copy(tx: Connection, table: Table, target: str, names: Sequence[str], rows: Sequence[Row]) -> None:
+    driver: Any = tx.connection.driver_connection
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY {target} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)") as copy,
+    ):
+        copy.set_types([_pg_type(table.columns[name]) for name in names])
+        write = copy.write_row
+        for row in rows:
+            write(row)
+
+
+def _pg_type(column: Column[Any]) -> str:
+    kind = column.type
+    if isinstance(kind, BigInteger):
+        return "int8"
+    return _PG_TYPES[type(kind)]

@@ -1,0 +1,31 @@
+"""Checkpoints: how far a stream of a connection has been read, moved only with the page it belongs to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from pipeline.store import bulk
+from pipeline.store.tables import checkpoints
+
+
+def read(tx: Connection, connection_id: int, stream: str) -> dict[str, Any] | None:
+    """The committed cursor of a stream."""
+    found = select(checkpoints.c.cursor).where(
+        checkpoints.c.connection_id == connection_id, checkpoints.c.stream == stream
+    )
+    cursor = tx.execute(found).scalar_one_or_none()
+    return None if cursor is None else json.loads(cursor)
+
+
+def move(tx: Connection, place: tuple[int, str], cursor: dict[str, Any], *, run_id: int, at: str) -> None:
+    """Commit a cursor together with what this transaction landed; `place` is (connection id, stream)."""
+    row = (*place, json.dumps(cursor, separators=(",", ":"), sort_keys=True), run_id, at)
+    bulk.upsert(tx, checkpoints, [row])
+
+
+def forget(tx: Connection, connection_id: int, stream: str) -> None:
+    """The stream is read from its beginning next time."""
+    tx.execute(delete(checkpoints).where(checkpoints.c.connection_id == connection_id, checkpoints.c.stream == stream))

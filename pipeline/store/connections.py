@@ -1,0 +1,96 @@
+"""Connections: the number, state and mapping of each configured account; and the mapping versions ever used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from pipeline.store.tables import connections, facts, mappings
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRow:
+    """What the store knows of a connection."""
+
+    id: int
+    name: str
+    source: str
+    state: str
+    reason: str | None
+    last_success: str | None
+    mapping_id: int | None
+
+
+def find(tx: Connection, name: str) -> ConnectionRow | None:
+    """The connection of that name, if it was ever used."""
+    row = tx.execute(select(connections).where(connections.c.name == name)).one_or_none()
+    return None if row is None else ConnectionRow(*row)
+
+
+def all_of_them(tx: Connection) -> list[ConnectionRow]:
+    """Every connection ever used, by name."""
+    return [ConnectionRow(*row) for row in tx.execute(select(connections).order_by(connections.c.name))]
+
+
+def enrol(tx: Connection, name: str, source: str) -> ConnectionRow:
+    """The connection of that name, numbered on first use."""
+    row = find(tx, name)
+    if row is None:
+        tx.execute(insert(connections).values(name=name, source=source, state="new"))
+        row = find(tx, name)
+        assert row is not None
+    return row
+
+
+def set_state(tx: Connection, connection_id: int, state: str, reason: str | None) -> None:
+    """Record how the last attempt to use the connection went."""
+    change = update(connections).where(connections.c.id == connection_id)
+    tx.execute(change.values(state=state, reason=reason))
+
+
+def succeeded(tx: Connection, connection_id: int, at: str) -> None:
+    """Record a run that ended well."""
+    change = update(connections).where(connections.c.id == connection_id)
+    tx.execute(change.values(state="ok", reason=None, last_success=at))
+
+
+def use_mapping(tx: Connection, connection_id: int, mapping_id: int) -> None:
+    """All deals of the connection have been read with this mapping."""
+    tx.execute(update(connections).where(connections.c.id == connection_id).values(mapping_id=mapping_id))
+
+
+@dataclass(frozen=True, slots=True)
+class MappingRow:
+    """A mapping version as it was stored on first use: the table's text and the connection's rules, as JSON."""
+
+    id: int
+    version: str
+    source: str
+    body: str
+    rules: str
+    first_used_at: str
+
+
+def keep_mapping(tx: Connection, row: MappingRow) -> int:
+    """The number of a mapping version, stored on first use (`row.id` is not read)."""
+    known = tx.execute(select(mappings.c.id).where(mappings.c.version == row.version)).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    values = {"version": row.version, "source": row.source, "body": row.body, "rules": row.rules}
+    added = tx.execute(insert(mappings).values(**values, first_used_at=row.first_used_at))
+    return int(added.inserted_primary_key[0])
+
+
+def mapping(tx: Connection, mapping_id: int) -> MappingRow:
+    """A mapping version by its number."""
+    return MappingRow(*tx.execute(select(mappings).where(mappings.c.id == mapping_id)).one())
+
+
+def fact(tx: Connection, name: str, value: str) -> str:
+    """A fact of the store, set to `value` the first time it is asked for and never changed."""
+    known = tx.execute(select(facts.c.value).where(facts.c.name == name)).scalar_one_or_none()
+    if known is None:
+        tx.execute(insert(facts).values(name=name, value=value))
+        return value
+    return str(known)

@@ -1,0 +1,38 @@
+"""Runs: each execution with its counts, written in the transactions that made them true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from pipeline.store.tables import runs
+from pipeline.summary import Summary
+
+COUNTS = ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events", "published")
+
+
+def start(tx: Connection, kind: str, connection_id: int | None, at: str) -> int:
+    """A new run. Runs of this kind still marked as running are abandoned: the lease says their process is gone."""
+    left = runs.c.state == "running", runs.c.kind == kind, runs.c.connection_id.is_not_distinct_from(connection_id)
+    tx.execute(update(runs).where(*left).values(state="abandoned", ended_at=at))
+    row = {"kind": kind, "connection_id": connection_id, "state": "running", "started_at": at}
+    return int(tx.execute(insert(runs).values(**row)).inserted_primary_key[0])
+
+
+def count(tx: Connection, summary: Summary) -> None:
+    """Write the counts so far."""
+    values = {name: getattr(summary, name) for name in COUNTS}
+    tx.execute(update(runs).where(runs.c.id == summary.run).values(**values))
+
+
+def end(tx: Connection, run_id: int, state: str, at: str, reason: str | None = None) -> None:
+    """The run is over: done, stopped or failed."""
+    tx.execute(update(runs).where(runs.c.id == run_id).values(state=state, ended_at=at, reason=reason))
+
+
+def last(tx: Connection, kind: str, connection_id: int | None) -> dict[str, Any] | None:
+    """The latest run of a kind."""
+    of_kind = select(runs).where(runs.c.kind == kind, runs.c.connection_id.is_not_distinct_from(connection_id))
+    row = tx.execute(of_kind.order_by(runs.c.id.desc()).limit(1)).mappings().one_or_none()
+    return None if row is None else dict(row)

@@ -1,0 +1,85 @@
+"""The store itself: reading and writing transactions, the database's clock, and faults a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+
+from ledger.engine import reading
+from pipeline.faults import StoreUnavailable, StoreUnready
+
+_NOW = {
+    "sqlite": text("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
+    "postgresql": text("""SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""),
+}
+
+
+def now(tx: Connection) -> str:
+    """The database's clock, ISO 8601 UTC with milliseconds."""
+    return str(tx.execute(_NOW[tx.dialect.name]).scalar_one())
+
+
+class Store:
+    """What the pipeline remembers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, committed at the end of the block. Raises `StoreUnavailable` when the database cannot."""
+        with translated(), self.engine.begin() as tx:
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction: a consistent view that does not hold up writers."""
+        with translated(), reading(self.engine) as tx:
+            yield tx
+
+    def now(self) -> str:
+        """The database's clock."""
+        with self.read() as tx:
+            return now(tx)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Database errors as faults that say what to do; statements and values are left out of them."""
+    try:
+        yield
+    except ProgrammingError as error:
+        raise StoreUnready(
+            f"the store does not fit this version ({_first_line(error)}): run `dealsync migrate`"
+        ) from error
+    except (OperationalError, InterfaceError) as error:
+        what = _first_line(error)
+        if "no such table" in what:
+            raise StoreUnready("the store is empty: run `dealsync migrate`") from error
+        raise StoreUnavailable(f"the store cannot be used: {what}. {_advice(what)}") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+
+
+def _advice(what: str) -> str:
+    for sign, advice in _ADVICE.items():
+        if sign in what:
+            return advice
+    return "Check that the database runs and can be reached, then run the command again; nothing was lost"
+
+
+_ADVICE = {
+    "disk is full": "Free some space, then run the command again; nothing was lost",
+    "No space left": "Free some space, then run the command again; nothing was lost",
+    "readonly": "Make the file and its folder writable, then run the command again",
+    "read-only": "The database accepts no writes: connect to the primary, then run the command again",
+    "locked": "Another process holds the database; run the command again when it is done",
+    "unable to open": "Check that the folder exists and may be written",
+    "not a database": "The file is not an SQLite database: name another file in [store] url",
+    "malformed": "The file is damaged: restore it from a backup",
+}

@@ -1,0 +1,234 @@
+"""The store's tables, and no logic.
+
+Times are ISO 8601 text in UTC with milliseconds (`2026-04-22T10:15:30.000Z`): they sort as text, read the same on
+both databases and are what the wire carries. Payloads are text or bytes, never a JSON type: nobody queries inside.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+_Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up by itself only on a column declared INTEGER."""
+
+facts = Table(
+    "store_facts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""`epoch`: drawn once per store, part of every dedup key."""
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("last_success", Text),
+    Column("mapping_id", Integer),
+)
+"""`state`: new, ok, refused (credentials or rights; `reason` says which), failing."""
+
+mappings = Table(
+    "mapping_versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("rules", Text, nullable=False),
+    Column("first_used_at", Text, nullable=False),
+)
+"""Every mapping version ever used, with its text: any event can be explained for ever."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("cursor", Text, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("moved_at", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "stream"),
+)
+"""`stream`: `pull`, or `sweep` for a complete read under way."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("connection_id", Integer),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("started_at", Text, nullable=False),
+    Column("ended_at", Text),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events", "published")
+    ),
+)
+"""`state`: running, done, stopped (too much parked), failed, abandoned (its process died)."""
+
+raw_blocks = Table(
+    "raw_blocks",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("records", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("stored_at", Text, nullable=False),
+)
+"""The raw vault: records as their source said them, a batch to a block, compressed, named by their content."""
+
+_raw = (("raw_digest", LargeBinary), ("raw_block", BigInteger), ("raw_position", Integer))
+
+deals = Table(
+    "deals",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("head_key", Text, nullable=False),
+    Column("state_digest", LargeBinary, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    *(Column(name, type_, nullable=False) for name, type_ in _raw),
+    Column("version", Text),
+    Column("observed_at", Text, nullable=False),
+    Column("mapping_id", Integer, nullable=False),
+    PrimaryKeyConstraint("connection_id", "source_id"),
+)
+"""The projection. The state itself is that of the deal's event at `revision`: it is kept once."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("dedup_key", Text, nullable=False, unique=True),
+    Column("external_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    *(Column(name, type_, nullable=False) for name, type_ in _raw),
+    Column("version", Text),
+    Column("mapping_id", Integer, nullable=False),
+    Column("run_id", BigInteger, nullable=False),
+    Column("recorded_at", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "source_id", "revision"),
+)
+"""Every event we ever decided, never changed afterwards: the payload of the outbox and the history of the deal."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Text, nullable=False),
+    Column("parked", Boolean, nullable=False),
+    PrimaryKeyConstraint("connection_id", "source_id", "revision"),
+)
+"""Events not yet in the ledger. The lowest revision of a deal is its lane's head; only heads are sent."""
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("source_event_id", Text, nullable=False),
+    Column("domain_event_id", Text, nullable=False),
+    Column("deal_id", Text, nullable=False),
+    Column("settled_at", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "source_id", "revision"),
+)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("revision", Integer),
+    Column("kind", Text),
+    Column("reason", Text, nullable=False),
+    Column("field", Text),
+    Column("message", Text, nullable=False),
+    *(Column(name, type_) for name, type_ in _raw),
+    Column("version", Text),
+    Column("observed_at", Text, nullable=False),
+    Column("mapping_id", Integer),
+    Column("since", Text, nullable=False),
+    Column("last_seen", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("closed_at", Text),
+    Column("closing_note", Text),
+    Index("parked_open", "connection_id", "source_id", "stage", unique=True, sqlite_where=text("state = 'open'"),
+          postgresql_where=text("state = 'open'")),
+)  # fmt: skip
+"""`stage`: record (could not be read or mapped), event (the ledger refused it; `revision` says which).
+`state`: open, resolved (its own bytes were applied), superseded (a newer record of the deal was), discarded."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("expires_at", Text, nullable=False),
+)
+
+absences = Table(
+    "absences",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("sweeps", Integer, nullable=False),
+    Column("last_run", BigInteger, nullable=False),
+    PrimaryKeyConstraint("connection_id", "source_id"),
+)
+"""Deals that complete sweeps did not show: candidates for a delete, never more by themselves."""
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("run_id", BigInteger, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Index("sightings_run", "run_id", "source_id"),
+)
+"""What the sweep under way has seen; emptied when it ends."""
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("first_seen", Text, nullable=False),
+    Column("last_seen", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "path"),
+)
+"""Keys of the source that the mapping neither claims nor ignores, with the number of changed records that bore them."""

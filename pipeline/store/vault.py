@@ -1,0 +1,51 @@
+"""The raw vault: records exactly as their source said them, a batch to a compressed block, named by content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import zstandard
+from sqlalchemy import Connection, insert, select
+
+from deals.identity import digest
+from pipeline.store.tables import raw_blocks
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class RawRef:
+    """Where a record's bytes lie, and the digest they must have."""
+
+    digest: bytes
+    block: int
+    position: int
+
+
+def keep(tx: Connection, raws: Sequence[bytes], at: str) -> int:
+    """Store records as one block and return its number; the same records again are the same block."""
+    packed = _pack(raws)
+    name = digest(packed)
+    known = tx.execute(select(raw_blocks.c.id).where(raw_blocks.c.digest == name)).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    body = zstandard.ZstdCompressor(level=3).compress(packed)
+    values = {"digest": name, "records": len(raws), "body": body, "stored_at": at}
+    return int(tx.execute(insert(raw_blocks).values(**values)).inserted_primary_key[0])
+
+
+def block(tx: Connection, number: int) -> list[bytes]:
+    """All records of a block."""
+    body = tx.execute(select(raw_blocks.c.body).where(raw_blocks.c.id == number)).scalar_one()
+    return _unpack(zstandard.ZstdDecompressor().decompress(body))
+
+
+def fetch(tx: Connection, ref: RawRef) -> bytes:
+    """One record's bytes, verified against its digest. Raises `ValueError` when the vault does not hold them."""
+    raw = block(tx, ref.block)[ref.position]
+    if digest(raw) != ref.digest:
+        raise ValueError(f"raw block {ref.block} does not hold the record it is said to hold")
+    return raw
