@@ -1,1 +1,78 @@
-"""The Celery app."""
+"""The Celery app: `celery -A worker worker` and `celery -A worker beat`. Nobody imports it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Queue
+
+from pipeline import tasks
+from pipeline.faults import SettingsError
+from pipeline.observe import configure
+from pipeline.settings import Settings, load
+
+QUEUES = ("hint", "pull", "publish", "backfill", "maintenance")
+TICK_EVERY_S = 15.0
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """Celery's settings, each with its reason. None of them is needed for correctness: the database remembers."""
+    return {
+        "broker_url": settings.broker.url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # a broker that is away for an hour is waited for
+        "broker_channel_error_retry": True,  # READONLY after a failover is passing trouble
+        "broker_transport_options": {
+            "visibility_timeout": 300,  # bounds how long a lost message stays lost; above the hard time limit
+            "socket_timeout": 2,  # ringing must never hang
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,  # finds half-open sockets
+        },
+        "task_queues": [Queue(name) for name in QUEUES],
+        "task_default_queue": "maintenance",
+        "task_acks_late": True,  # acknowledged after the database commit
+        "task_reject_on_worker_lost": True,  # a killed child's message comes back
+        "task_ignore_result": True,  # the truth is in the database; results only grow
+        "task_serializer": "json",
+        "accept_content": ["json"],  # pickle would make the broker able to run code
+        "task_soft_time_limit": 3300,
+        "task_time_limit": 3600,  # the lease is the real guard
+        "worker_prefetch_multiplier": 1,  # nothing waits behind a long task
+        "worker_cancel_long_running_tasks_on_connection_loss": True,  # its twin is already on the way
+        "worker_soft_shutdown_timeout": 20.0,
+        "worker_enable_remote_control": False,  # less surface; control replies have filled brokers
+        "worker_hijack_root_logger": False,
+        "worker_max_tasks_per_child": 500,  # leaks recur
+        "enable_utc": True,
+        "timezone": "UTC",
+        "beat_scheduler": "celery.beat:Scheduler",  # keeps nothing: what is due is worked out from the database
+        "beat_schedule": {"tick": {"task": "tick", "schedule": TICK_EVERY_S, "options": {"expires": TICK_EVERY_S}}},
+    }
+
+
+def build() -> Celery:
+    """The app for the configuration in force. Ends the process with one line when there is none to work with."""
+    try:
+        settings = load(None, os.environ)
+    except SettingsError as error:
+        sys.exit(f"dealsync: {error}")
+    if settings.broker.url == "none":
+        sys.exit('dealsync: broker.url is "none": workers need a broker; without one, run the commands themselves')
+    celery = Celery("dealsync", include=[tasks.__name__])
+    celery.conf.update(options(settings))
+    celery.set_default()
+    return celery
+
+
+@setup_logging.connect
+def _log(**_: object) -> None:
+    """Keep our own logging: Celery's lines go through the same processors, redaction included."""
+    configure(os.environ.get("DEALSYNC_LOG", "json"), os.environ.get("DEALSYNC_LOG_LEVEL", "info"))
+
+
+app = build()

@@ -5,6 +5,8 @@ Each class's docstring is its message when none is given. The command line turns
 
 from __future__ import annotations
 
+from pipeline.summary import Summary
+
 
 class PipelineFault(Exception):
     """The pipeline could not do what was asked."""
@@ -42,4 +44,8 @@ class StaleLease(PipelineFault):
 
 
 class Stopped(PipelineFault):
-    """The run was stopped because too many of its records had to be parked."""
+    """The run was stopped because too many of its records had to be parked. `summary` counts what it did."""
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary

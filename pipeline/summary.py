@@ -8,8 +8,21 @@ from typing import Any
 
 
 @dataclass(slots=True, kw_only=True)
+class Counts:
+    """What became of some records. Conservation: read = applied + unchanged + superseded + parked + out_of_scope."""
+
+    read: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    parked: int = 0
+    out_of_scope: int = 0
+    events: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
 class Summary:
-    """Counts of one run. Conservation: read = applied + unchanged + superseded + parked + out_of_scope.
+    """Counts of one run, see `Counts`; `published` events have a receipt of the ledger.
 
     `doubts` says why the run does not count as a witness of absence, `notes` what the operator may like to know;
     neither is part of the summary that scripts rely on.
@@ -28,6 +41,11 @@ class Summary:
     seconds: float = 0.0
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def add(self, counts: Counts) -> None:
+        """Count what a committed transaction did."""
+        for name, number in asdict(counts).items():
+            setattr(self, name, getattr(self, name) + number)
 
     def as_json(self) -> dict[str, Any]:
         """The summary as DESIGN section 6 lays it down."""

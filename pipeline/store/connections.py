@@ -78,8 +78,8 @@ def keep_mapping(tx: Connection, row: MappingRow) -> int:
     if known is not None:
         return int(known)
     values = {"version": row.version, "source": row.source, "body": row.body, "rules": row.rules}
-    added = tx.execute(insert(mappings).values(**values, first_used_at=row.first_used_at))
-    return int(added.inserted_primary_key[0])
+    added = insert(mappings).values(**values, first_used_at=row.first_used_at).returning(mappings.c.id)
+    return int(tx.execute(added).scalar_one())
 
 
 def mapping(tx: Connection, mapping_id: int) -> MappingRow:

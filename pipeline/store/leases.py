@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from pipeline.faults import Busy, StaleLease
 from pipeline.store.session import Store, now
@@ -62,8 +63,7 @@ def _take(store: Store, name: str) -> Lease:
         row = tx.execute(select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
         expires = _later(instant)
         if row is None:
-            tx.execute(insert(leases).values(name=name, owner=owner, token=1, expires_at=expires))
-            return Lease(name, owner, 1)
+            return _first(tx, Lease(name, owner, 1), expires)
         if row.expires_at > instant:
             raise Busy(
                 f"{name} is being worked on by another process (its lease ends {row.expires_at}); try again then"
@@ -74,13 +74,21 @@ def _take(store: Store, name: str) -> Lease:
         return Lease(name, owner, token)
 
 
+def _first(tx: Connection, lease: Lease, expires: str) -> Lease:
+    try:
+        tx.execute(insert(leases).values(name=lease.name, owner=lease.owner, token=1, expires_at=expires))
+    except IntegrityError:
+        raise Busy(f"{lease.name} is being worked on by another process; try again in a moment") from None
+    return lease
+
+
 def _keep(store: Store, lease: Lease, done: threading.Event) -> None:
     while not done.wait(RENEW_EVERY_S):
         try:
             with store.write() as tx:
                 mine = leases.c.name == lease.name, leases.c.token == lease.token
                 tx.execute(update(leases).where(*mine).values(expires_at=_later(now(tx))))
-        except Exception:  # noqa: BLE001, S112 - a renewal that fails lets the lease run out, which `confirm` sees
+        except Exception:  # noqa: S112 - a renewal that fails lets the lease run out, which `confirm` sees
             continue
 
 
@@ -90,7 +98,7 @@ def _release(store: Store, lease: Lease) -> None:
         with store.write() as tx:
             mine = leases.c.name == lease.name, leases.c.token == lease.token
             tx.execute(update(leases).where(*mine).values(expires_at=now(tx)))
-    except Exception:  # noqa: BLE001 - the store is gone; the lease runs out by itself
+    except Exception:
         return
 
 

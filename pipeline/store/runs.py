@@ -17,7 +17,7 @@ def start(tx: Connection, kind: str, connection_id: int | None, at: str) -> int:
     left = runs.c.state == "running", runs.c.kind == kind, runs.c.connection_id.is_not_distinct_from(connection_id)
     tx.execute(update(runs).where(*left).values(state="abandoned", ended_at=at))
     row = {"kind": kind, "connection_id": connection_id, "state": "running", "started_at": at}
-    return int(tx.execute(insert(runs).values(**row)).inserted_primary_key[0])
+    return int(tx.execute(insert(runs).values(**row).returning(runs.c.id)).scalar_one())
 
 
 def count(tx: Connection, summary: Summary) -> None:

@@ -23,10 +23,11 @@ def now(tx: Connection) -> str:
 
 
 class Store:
-    """What the pipeline remembers."""
+    """What the pipeline remembers. `epoch` was drawn when the store was made and is part of every dedup key."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, epoch: str = "") -> None:
         self.engine = engine
+        self.epoch = epoch
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

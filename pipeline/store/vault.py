@@ -34,7 +34,7 @@ def keep(tx: Connection, raws: Sequence[bytes], at: str) -> int:
         return int(known)
     body = zstandard.ZstdCompressor(level=3).compress(packed)
     values = {"digest": name, "records": len(raws), "body": body, "stored_at": at}
-    return int(tx.execute(insert(raw_blocks).values(**values)).inserted_primary_key[0])
+    return int(tx.execute(insert(raw_blocks).values(**values).returning(raw_blocks.c.id)).scalar_one())
 
 
 def block(tx: Connection, number: int) -> list[bytes]:

@@ -1,0 +1,152 @@
+"""Browse: deals as the projection has them, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, select
+
+from deals.identity import decode_json
+from deals.state import STANDARD
+from pipeline.faults import Unknown
+from pipeline.store.tables import connections, deals, events, receipts
+from pipeline.wiring import App
+
+_PAGE = 1000
+
+
+def list_deals(
+    app: App, *, connection: str | None = None, limit: int | None = None, after: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Deals in the order of their external ids' (connection, source id), at most `limit` of those beyond `after`.
+
+    Read a page at a time: constant memory, and no long transaction. Raises `Unknown` for a connection never used.
+    """
+    if connection is not None:
+        app.settings.connection(connection)
+    place = _place(app, after) if after else ("", "")
+    left = limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        with app.store.read() as tx:
+            rows = _page(tx, connection, place, size)
+        yield from (_shown(row) for row in rows)
+        if len(rows) < size:
+            return
+        place = (rows[-1].name, rows[-1].source_id)
+        left = None if left is None else left - len(rows)
+
+
+def show_deal(app: App, external_id: str) -> dict[str, Any]:
+    """One deal with its history. Raises `Unknown`."""
+    connection_id, source_id = find(app, external_id)
+    with app.store.read() as tx:
+        row = tx.execute(_deals().where(deals.c.connection_id == connection_id, deals.c.source_id == source_id)).one()
+        return {**_shown(_Row(*row)), "history": _history(tx, connection_id, source_id)}
+
+
+def find(app: App, external_id: str) -> tuple[int, str]:
+    """The connection's number and the source id of a deal, by its external id or by `connection:source id`.
+
+    Raises `Unknown`.
+    """
+    with app.store.read() as tx:
+        for name, settings in app.settings.connections.items():
+            for prefix in {name, settings.external_id_prefix or name}:
+                if external_id.startswith(f"{prefix}:"):
+                    source_id = external_id[len(prefix) + 1 :]
+                    row = tx.execute(_found_by(name, source_id)).one_or_none()
+                    if row is not None:
+                        return row[0], row[1]
+    raise Unknown(
+        f"there is no deal {external_id!r}: `dealsync deals list` shows them, `parked list` what is held back"
+    )
+
+
+def _found_by(name: str, source_id: str) -> Any:
+    of_connection = select(deals.c.connection_id, deals.c.source_id).join(
+        connections, connections.c.id == deals.c.connection_id
+    )
+    return of_connection.where(connections.c.name == name, deals.c.source_id == source_id)
+
+
+class _Row(NamedTuple):
+    name: str
+    source_id: str
+    revision: int
+    deleted: bool
+    external_id: str
+    state: str
+
+
+def _deals() -> Any:
+    head = and_(
+        events.c.connection_id == deals.c.connection_id,
+        events.c.source_id == deals.c.source_id,
+        events.c.revision == deals.c.revision,
+    )
+    columns = (connections.c.name, deals.c.source_id, deals.c.revision, deals.c.deleted)
+    found = select(*columns, events.c.external_id, events.c.state).join(events, head)
+    return found.join(connections, connections.c.id == deals.c.connection_id)
+
+
+def _page(tx: Connection, connection: str | None, place: tuple[str, str], size: int) -> list[_Row]:
+    later = (connections.c.name > place[0]) | ((connections.c.name == place[0]) & (deals.c.source_id > place[1]))
+    found = _deals().where(later)
+    if connection is not None:
+        found = found.where(connections.c.name == connection)
+    return [_Row(*row) for row in tx.execute(found.order_by(connections.c.name, deals.c.source_id).limit(size))]
+
+
+def _place(app: App, external_id: str) -> tuple[str, str]:
+    connection_id, source_id = find(app, external_id)
+    with app.store.read() as tx:
+        return tx.execute(select(connections.c.name).where(connections.c.id == connection_id)).scalar_one(), source_id
+
+
+def _shown(row: _Row) -> dict[str, Any]:
+    return {
+        "external_id": row.external_id,
+        "connection": row.name,
+        "source_id": row.source_id,
+        "revision": row.revision,
+        "deleted": row.deleted,
+        "state": shown_state(row.state),
+    }
+
+
+def shown_state(state: str) -> dict[str, Any]:
+    """A state as it is shown: the standard fields first."""
+    values = decode_json(state)
+    return {name: values[name] for name in STANDARD} | {k: v for k, v in values.items() if k not in STANDARD}
+
+
+def _history(tx: Connection, connection_id: int, source_id: str) -> list[dict[str, Any]]:
+    same = and_(
+        receipts.c.connection_id == events.c.connection_id,
+        receipts.c.source_id == events.c.source_id,
+        receipts.c.revision == events.c.revision,
+    )
+    found = (
+        select(events, receipts.c.outcome, receipts.c.domain_event_id, receipts.c.settled_at)
+        .outerjoin(receipts, same)
+        .where(events.c.connection_id == connection_id, events.c.source_id == source_id)
+    )
+    return [
+        {
+            "revision": row["revision"],
+            "event_type": row["event_type"],
+            "cause": row["cause"],
+            "dedup_key": row["dedup_key"],
+            "recorded_at": row["recorded_at"],
+            "source_version": row["version"],
+            "run": row["run_id"],
+            "raw_digest": row["raw_digest"].hex(),
+            "receipt": row["outcome"],
+            "domain_event_id": row["domain_event_id"],
+            "settled_at": row["settled_at"],
+            "state": shown_state(row["state"]),
+        }
+        for row in tx.execute(found.order_by(events.c.revision)).mappings()
+    ]

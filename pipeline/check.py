@@ -1,0 +1,78 @@
+"""Check: try a connection and the ledger without writing anything, and say what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+import httpx
+from ledger.remote import RemoteLedger
+
+from connectors.faults import Fault, Misconfigured, Refused, Unavailable, Unintelligible
+from connectors.source import Finding
+from ledger.port import LedgerFault, LedgerRefused
+from pipeline.faults import SettingsError
+from pipeline.settings import Settings
+from pipeline.wiring import connected
+
+
+def check(
+    settings: Settings, connection: str | None = None, *, transports: Mapping[str, httpx.BaseTransport] | None = None
+) -> Iterator[tuple[str, Finding]]:
+    """Findings, each with the connection's name (or `ledger`): every connection, or one; then the ledger.
+
+    Needs no store. Raises `Unknown` for a connection that is not configured.
+    """
+    names = sorted(settings.connections) if connection is None else [connection]
+    for name in names:
+        transport = (transports or {}).get(name)
+        yield from ((name, finding) for finding in _connection(settings, name, transport))
+    if settings.ledger.kind == "openquota":
+        yield "ledger", _ledger(settings)
+
+
+def _connection(settings: Settings, name: str, transport: httpx.BaseTransport | None) -> Iterator[Finding]:
+    try:
+        chosen = connected(settings, name, transport)
+    except SettingsError as error:
+        yield Finding("mapping", False, str(error), "misconfigured")
+        return
+    yield Finding("mapping", True, f"version {chosen.mapper.version[:12]}")
+    reader = None
+    try:
+        reader = chosen.open_reader(_now)
+        yield from reader.check()
+    except Fault as fault:
+        yield finding_of("connection", fault)
+    finally:
+        if reader is not None:
+            reader.close()
+
+
+def finding_of(what: str, fault: Fault) -> Finding:
+    """A fault as a finding."""
+    if isinstance(fault, Refused):
+        return Finding(what, False, str(fault), "refused")
+    if isinstance(fault, Misconfigured):
+        return Finding(what, False, str(fault), "misconfigured")
+    if isinstance(fault, Unintelligible):
+        return Finding(what, False, str(fault), "unintelligible")
+    assert isinstance(fault, Unavailable)
+    return Finding(what, False, str(fault), "unavailable")
+
+
+def _ledger(settings: Settings) -> Finding:
+    assert settings.ledger.api_key is not None
+    ledger = RemoteLedger(settings.ledger.url, settings.ledger.api_key.reveal())
+    try:
+        return Finding("ledger", True, ledger.check())
+    except LedgerRefused as fault:
+        return Finding("ledger", False, str(fault), "refused")
+    except LedgerFault as fault:
+        return Finding("ledger", False, str(fault), "unavailable")
+    finally:
+        ledger.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

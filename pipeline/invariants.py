@@ -1,0 +1,165 @@
+"""Invariants: what must hold in production, each checked by a query over the tables (docs/invariants.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, exists, func, select, text
+
+from deals.identity import canonical, decode_json
+from deals.state import STANDARD
+from ledger.port import LedgerDeal, LedgerFault
+from pipeline.store import bulk, connections, outbox
+from pipeline.store.tables import deals, events, receipts
+from pipeline.store.tables import outbox as outbox_table
+from pipeline.wiring import App
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant and whether it holds; `message` says what was counted, or the first row that breaks it."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+def doctor(app: App) -> list[Check]:
+    """Every invariant that production data can be asked about."""
+    found = [_asked(app, name, question) for name, question in _QUESTIONS.items()]
+    return [*found, projection_is_ledger(app)]
+
+
+def projection_is_ledger(app: App) -> Check:
+    """Invariant 7: what we believe of each deal is what the ledger would pay on, in every field.
+
+    Streams the ledger and looks our states up a batch at a time. Deals whose events wait in the outbox are left out.
+    """
+    name = "7 projection = ledger"
+    seen = 0
+    try:
+        for batch in bulk.in_chunks(app.ledger.deals(), 1000):
+            ours = _ours(app, [deal.external_id for deal in batch])
+            for deal in batch:
+                state = ours.get(deal.external_id)
+                if state is None:
+                    continue
+                seen += 1
+                if canonical(decode_json(state)) != canonical(_flat(deal)):
+                    return Check(name, False, f"{deal.external_id}: the ledger holds another state than the projection")
+    except LedgerFault as fault:
+        return Check(name, False, f"the ledger could not be read: {fault}")
+    with app.store.read() as tx:
+        settled = tx.execute(select(func.count()).select_from(deals).where(~_waits())).scalar_one()
+    if settled != seen:
+        return Check(name, False, f"{settled} deals should be in the ledger, {seen} are")
+    return Check(name, True, f"{seen} deals agree in every field")
+
+
+def _ours(app: App, external_ids: list[str]) -> dict[str, str]:
+    """The state of those deals among these whose events have all reached the ledger."""
+    by_connection: dict[str, list[str]] = {}
+    for external_id in external_ids:
+        for name, settings in app.settings.connections.items():
+            prefix = settings.external_id_prefix or name
+            if external_id.startswith(f"{prefix}:"):
+                by_connection.setdefault(name, []).append(external_id[len(prefix) + 1 :])
+    found: dict[str, str] = {}
+    with app.store.read() as tx:
+        for name, source_ids in by_connection.items():
+            row = connections.find(tx, name)
+            if row is not None:
+                heads = select(events.c.external_id, events.c.state).join(deals, _head())
+                wanted = heads.where(
+                    deals.c.connection_id == row.id, bulk.among(tx, deals.c.source_id, source_ids), ~_waits()
+                )
+                found.update((external_id, state) for external_id, state in tx.execute(wanted))
+    return found
+
+
+def _flat(deal: LedgerDeal) -> dict[str, Any]:
+    """A deal's state as we sent it: the ledger moves the custom keys under `custom`."""
+    standard = {name: deal.state.get(name) for name in STANDARD}
+    return {**deal.state.get("custom", {}), **standard}
+
+
+def _head() -> Any:
+    return and_(
+        events.c.connection_id == deals.c.connection_id,
+        events.c.source_id == deals.c.source_id,
+        events.c.revision == deals.c.revision,
+    )
+
+
+def _waits() -> Any:
+    return exists().where(
+        outbox_table.c.connection_id == deals.c.connection_id, outbox_table.c.source_id == deals.c.source_id
+    )
+
+
+def _asked(app: App, name: str, question: Callable[[Connection], Iterator[str]]) -> Check:
+    with app.store.read() as tx:
+        broken = next(question(tx), None)
+    return Check(name, broken is None, broken or "holds")
+
+
+def _revisions_without_hole(tx: Connection) -> Iterator[str]:
+    holes = (
+        select(events.c.source_id, func.count(), func.max(events.c.revision))
+        .group_by(events.c.connection_id, events.c.source_id)
+        .having((func.count() != func.max(events.c.revision)) | (func.min(events.c.revision) != 1))
+    )
+    for source_id, count, last in tx.execute(holes.limit(1)):
+        yield f"deal {source_id} has {count} events, the last of them revision {last}"
+    behind = select(deals.c.source_id).outerjoin(events, _head()).where(events.c.revision.is_(None))
+    for (source_id,) in tx.execute(behind.limit(1)):
+        yield f"deal {source_id} is projected at a revision that has no event"
+
+
+def _sent_in_order(tx: Connection) -> Iterator[str]:
+    earlier = receipts.alias("later_receipt")
+    overtaken = select(outbox_table.c.source_id, outbox_table.c.revision).where(
+        exists().where(
+            earlier.c.connection_id == outbox_table.c.connection_id,
+            earlier.c.source_id == outbox_table.c.source_id,
+            earlier.c.revision > outbox_table.c.revision,
+        )
+    )
+    for source_id, revision in tx.execute(overtaken.limit(1)):
+        yield f"deal {source_id}: revision {revision} still waits although a later one is in the ledger"
+
+
+def _nothing_forgotten(tx: Connection) -> Iterator[str]:
+    """Every event is either waiting or has a receipt, never both and never neither."""
+    total = tx.execute(select(func.count()).select_from(events)).scalar_one()
+    waiting = sum(outbox.waiting(tx).values())
+    settled = tx.execute(select(func.count()).select_from(receipts)).scalar_one()
+    if total != waiting + settled:
+        yield f"{total} events, but {waiting} waiting and {settled} settled"
+
+
+def _newer_stays(tx: Connection) -> Iterator[str]:
+    overwritten = text(
+        "SELECT source_id, revision FROM (SELECT source_id, revision, version, cause, lag(version) OVER "
+        "(PARTITION BY connection_id, source_id ORDER BY revision) AS before FROM events) AS steps "
+        "WHERE before > version AND cause IN ('source_change', 'backfill') LIMIT 1"
+    )
+    for source_id, revision in tx.execute(overwritten):
+        yield f"deal {source_id}: revision {revision} shows an older version of the record than the one before it"
+
+
+def _runs_conserve(tx: Connection) -> Iterator[str]:
+    lossy = text('SELECT id FROM runs WHERE "read" <> applied + unchanged + superseded + parked + out_of_scope LIMIT 1')
+    for (run,) in tx.execute(lossy):
+        yield f"run {run}: the records read are not the sum of what became of them"
+
+
+_QUESTIONS: dict[str, Callable[[Connection], Iterator[str]]] = {
+    "4 a key is used once, every event waits or has a receipt": _nothing_forgotten,
+    "5 revisions are 1..n without a hole": _revisions_without_hole,
+    "5 revisions reach the ledger in order": _sent_in_order,
+    "6 an older version never overwrites a newer one": _newer_stays,
+    "9 read = applied + unchanged + superseded + parked + out of scope": _runs_conserve,
+}

@@ -1,0 +1,52 @@
+"""Mapping tools: check, show and suggest the table of a connection."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mappings.suggest import Observed
+from mappings.suggest import suggest as suggested
+
+from pipeline.decode import Undecodable, decode
+from pipeline.faults import SettingsError
+from pipeline.mapping_files import parse_file, shipped
+from pipeline.settings import Settings
+from pipeline.wiring import App, connected
+
+
+def lint(settings: Settings | None, name: str) -> list[str]:
+    """Every problem of a connection's table and rules, or of the table in a file when `name` is a path."""
+    try:
+        if settings is not None and name in settings.connections:
+            connected(settings, name)
+        else:
+            parse_file(Path(name))
+    except SettingsError as error:
+        return error.problems
+    return []
+
+
+def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
+    """A commented table made from up to `sample` of the tenant's own deals; nothing is stored."""
+    chosen = app.connection(connection)
+    reader = chosen.open_reader(app.store.now)
+    observed = Observed()
+    try:
+        records = (record for page in reader.everything(None) for record in page.records)
+        for record in islice(records, sample):
+            try:
+                observed.add(record.kind, decode(record.raw))
+            except Undecodable:
+                continue
+    finally:
+        reader.close()
+    return suggested(chosen.source.name, observed, shipped(chosen.source.name))
+
+
+def describe(settings: Settings, connection: str) -> list[Any]:
+    """The table a connection uses, row by row."""
+    from mappings.describe import describe as rows
+
+    return list(rows(connected(settings, connection).mapper.mapping))

@@ -1,0 +1,198 @@
+"""Run: one execution of a verb on one connection: its lease, its counts, and its pages landed one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from connectors.faults import Fault, Refused
+from connectors.source import Page, Reader
+from pipeline.apply import Batch, Scope, apply, bury
+from pipeline.faults import Stopped
+from pipeline.observe import bind
+from pipeline.store import absences, checkpoints, connections, leases, runs
+from pipeline.store.leases import Lease
+from pipeline.store.session import Store, now
+from pipeline.summary import Counts, Progress, Summary
+from pipeline.wiring import App, Connected
+
+log = structlog.get_logger()
+
+FEW = 200
+"""Below this many records read, a share of parked ones says nothing (DESIGN section 8)."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way. Every method that writes is one transaction, and is refused once the lease is lost."""
+
+    store: Store
+    connected: Connected
+    scope: Scope
+    reader: Reader
+    summary: Summary
+    progress: Progress
+    lease: Lease | None = None
+    begun: float = field(default_factory=time.monotonic)
+
+    def checkpoint(self, stream: str) -> dict[str, Any] | None:
+        """The committed cursor of a stream of this connection."""
+        with self.store.read() as tx:
+            return checkpoints.read(tx, self.scope.connection_id, stream)
+
+    def land(self, page: Page, stream: str, *, sweep: int | None = None, cursor: dict[str, Any] | None = None) -> None:
+        """Apply a page, and move the checkpoint of `stream` with it (`cursor` takes the place of the page's own).
+
+        Raises `Stopped` when too many of the run's records had to be parked: what the page held is kept, but the
+        checkpoint stays where it was.
+        """
+        batch = Batch(records=page.records, spoiled=page.spoiled, observed_at=page.requested_at)
+        with self.store.write() as tx:
+            self.confirm(tx)
+            counts = apply(tx, self.scope, batch)
+            total = self._counted(counts)
+            too_many = total.read >= FEW and total.parked > self.connected.settings.park_limit * total.read
+            if sweep is not None:
+                seen = [record.source_id for record in page.records]
+                absences.saw(tx, sweep, [*seen, *(bad.source_id for bad in page.spoiled if bad.source_id)])
+            place = cursor if cursor is not None else page.cursor
+            if place is not None and not too_many:
+                stream_of = (self.scope.connection_id, stream)
+                checkpoints.move(tx, stream_of, place, run_id=self.scope.run_id, at=now(tx))
+            runs.count(tx, total)
+        self._counted_for_good(total, page)
+        if too_many:
+            raise Stopped(
+                f"{total.parked} of {total.read} records had to be parked, more than park_limit = "
+                f"{self.connected.settings.park_limit} allows. The checkpoint stays where it was: look at "
+                f"`dealsync parked list`, mend the mapping, then run this again",
+                replace(total, seconds=self.seconds()),
+            )
+
+    def land_batch(self, batch: Batch) -> Counts:
+        """Apply records that no checkpoint belongs to: fetched by id, or replayed from the vault."""
+        with self.store.write() as tx:
+            self.confirm(tx)
+            counts = apply(tx, self.scope, batch)
+            total = self._counted(counts)
+            runs.count(tx, total)
+        self._counted_for_good(total, None)
+        return counts
+
+    def bury(self, source_id: str, observed_at: str) -> None:
+        """Append the tombstone of a deal that two sweeps and a get-one have missed."""
+        with self.store.write() as tx:
+            self.confirm(tx)
+            counts = bury(tx, self.scope, source_id, observed_at)
+            absences.here_again(tx, self.scope.connection_id, [source_id])
+            total = self._counted(counts)
+            runs.count(tx, total)
+        self._counted_for_good(total, None)
+        log.info("deal.deleted", source_id=source_id, events=counts.events)
+
+    def seconds(self) -> float:
+        """How long the run has taken."""
+        return time.monotonic() - self.begun
+
+    def confirm(self, tx: Connection) -> None:
+        """Refuse to write once somebody else holds the lease."""
+        if self.lease is not None:
+            leases.confirm(tx, self.lease)
+
+    def _counted(self, counts: Counts) -> Summary:
+        total = replace(self.summary, doubts=list(self.summary.doubts), notes=list(self.summary.notes))
+        total.add(counts)
+        return total
+
+    def _counted_for_good(self, total: Summary, page: Page | None) -> None:
+        """The transaction is committed: only now do its counts count."""
+        self.summary = total
+        if page is not None:
+            _once(self.summary.doubts, page.doubts)
+            _once(self.summary.notes, page.notes)
+        self.summary.seconds = self.seconds()
+        self.progress(self.summary)
+
+
+def _once(known: list[str], more: Sequence[str]) -> None:
+    known.extend(line for line in dict.fromkeys(more) if line not in known)
+
+
+@contextmanager
+def running(app: App, name: str, kind: str, *, progress: Progress, exclusive: bool = True) -> Iterator[Run]:
+    """A run of a connection from its lease to its end, however it ends.
+
+    `exclusive` runs (pull, sweep) hold the connection's lease; a fetch of one deal waits for nobody.
+    """
+    connected = app.connection(name)
+    if not exclusive:
+        yield from _run(app, connected, kind, progress, None)
+        return
+    with leases.hold(app.store, f"connection {name}") as lease:
+        yield from _run(app, connected, kind, progress, lease)
+
+
+def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: Lease | None) -> Iterator[Run]:
+    scope = _begin(app.store, connected, kind)
+    with bind(run=scope.run_id, connection=connected.name):
+        log.info("run.started", kind=kind)
+        reader = None
+        try:
+            reader = connected.open_reader(app.store.now)
+            summary = Summary(run=scope.run_id, connection=connected.name)
+            run = Run(app.store, connected, scope, reader, summary, progress, lease)
+            yield run
+            _finish(app.store, run)
+        except BaseException as error:
+            _fail(app.store, scope, error)
+            raise
+        finally:
+            if reader is not None:
+                reader.close()
+
+
+def _begin(store: Store, connected: Connected, kind: str) -> Scope:
+    with store.write() as tx:
+        row = connections.enrol(tx, connected.name, connected.settings.source)
+        mapping_id = connections.keep_mapping(tx, connected.mapping_row(now(tx)))
+        return Scope(
+            connection_id=row.id,
+            connection=connected.name,
+            prefix=connected.settings.external_id_prefix or connected.name,
+            epoch=store.epoch,
+            mapper=connected.mapper,
+            mapping_id=mapping_id,
+            run_id=runs.start(tx, kind, row.id, now(tx)),
+        )
+
+
+def _finish(store: Store, run: Run) -> None:
+    run.summary.seconds = run.seconds()
+    with store.write() as tx:
+        run.confirm(tx)
+        at = now(tx)
+        runs.count(tx, run.summary)
+        runs.end(tx, run.summary.run, "done", at, "; ".join(run.summary.doubts) or None)
+        connections.succeeded(tx, run.scope.connection_id, at)
+    log.info("run.finished", **{key: value for key, value in run.summary.as_json().items() if key != "run"})
+
+
+def _fail(store: Store, scope: Scope, error: BaseException) -> None:
+    """Write down how the run ended, as far as the store still lets us; the fault itself is what the caller sees."""
+    reason = str(error) or type(error).__name__
+    state = "stopped" if isinstance(error, Stopped) else "failed"
+    log.warning("run.failed", reason=reason)
+    try:
+        with store.write() as tx:
+            runs.end(tx, scope.run_id, state, now(tx), reason)
+            if isinstance(error, Fault | Stopped):
+                how = "refused" if isinstance(error, Refused) else "failing"
+                connections.set_state(tx, scope.connection_id, how, reason)
+    except Exception:
+        log.warning("run.end_not_written")

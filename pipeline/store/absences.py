@@ -1,0 +1,70 @@
+"""Absences: which deals complete sweeps did not show, and what the sweep under way has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, exists, func, insert, literal, select
+
+from pipeline.store import bulk
+from pipeline.store.tables import absences, deals, sightings
+
+
+def saw(tx: Connection, run_id: int, source_ids: Sequence[str]) -> None:
+    """The sweep has seen these records."""
+    bulk.insert(tx, sightings, [(run_id, source_id) for source_id in source_ids])
+
+
+def any_at_all(tx: Connection, connection_id: int) -> bool:
+    """Whether any deal of the connection is missed at present."""
+    return bool(tx.execute(select(exists().where(absences.c.connection_id == connection_id))).scalar_one())
+
+
+def here_again(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> None:
+    """These deals were seen: earlier absences count no longer."""
+    gone = delete(absences).where(absences.c.connection_id == connection_id)
+    tx.execute(gone.where(bulk.among(tx, absences.c.source_id, source_ids)))
+
+
+def witness(tx: Connection, connection_id: int, run_id: int, started_at: str) -> None:
+    """A complete sweep has ended: each living deal it did not show, and that nobody saw since, is absent once more.
+
+    A sweep that was cut off and resumed counts once: `last_run` says who counted.
+    """
+    seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == deals.c.source_id)
+    missed = (
+        deals.c.connection_id == connection_id,
+        deals.c.deleted.is_(False),
+        deals.c.observed_at < started_at,
+        ~seen,
+    )
+    columns = ["connection_id", "source_id", "sweeps", "last_run"]
+    again = select(absences.c.source_id).where(absences.c.connection_id == connection_id)
+    tx.execute(
+        absences.update()
+        .where(absences.c.connection_id == connection_id, absences.c.last_run != run_id)
+        .where(absences.c.source_id.in_(select(deals.c.source_id).where(*missed)))
+        .values(sweeps=absences.c.sweeps + 1, last_run=run_id)
+    )
+    first = select(deals.c.connection_id, deals.c.source_id, literal(1), literal(run_id))
+    tx.execute(insert(absences).from_select(columns, first.where(*missed, deals.c.source_id.not_in(again))))
+    tx.execute(delete(absences).where(absences.c.connection_id == connection_id, absences.c.last_run != run_id))
+
+
+def candidates(tx: Connection, connection_id: int, *, sweeps: int, after: str, limit: int) -> list[str]:
+    """Deals that at least this many complete sweeps in a row did not show."""
+    found = select(absences.c.source_id).where(
+        absences.c.connection_id == connection_id, absences.c.sweeps >= sweeps, absences.c.source_id > after
+    )
+    return list(tx.execute(found.order_by(absences.c.source_id).limit(limit)).scalars())
+
+
+def count(tx: Connection, connection_id: int) -> int:
+    """How many deals are missed at present."""
+    missed = select(func.count()).select_from(absences).where(absences.c.connection_id == connection_id)
+    return int(tx.execute(missed).scalar_one())
+
+
+def forget_sightings(tx: Connection, run_id: int) -> None:
+    """The sweep is over; what it saw is no longer needed."""
+    tx.execute(delete(sightings).where(sightings.c.run_id == run_id))

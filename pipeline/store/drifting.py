@@ -1,0 +1,24 @@
+"""Drift: what the sources say that the mappings do not claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from pipeline.store import bulk
+from pipeline.store.tables import drift
+
+
+def add(tx: Connection, connection_id: int, counts: Mapping[str, int], at: str) -> None:
+    """Count records that bore unclaimed keys."""
+    rows = [(connection_id, path, records, at, at) for path, records in counts.items()]
+    bulk.upsert(tx, drift, rows, add=("records",), keep=("first_seen",))
+
+
+def listed(tx: Connection, connection_id: int) -> list[dict[str, Any]]:
+    """The unclaimed keys of a connection, the most frequent first."""
+    of_connection = select(drift.c.path, drift.c.records, drift.c.first_seen, drift.c.last_seen)
+    of_connection = of_connection.where(drift.c.connection_id == connection_id)
+    return [dict(row) for row in tx.execute(of_connection.order_by(drift.c.records.desc())).mappings()]

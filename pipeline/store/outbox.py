@@ -1,0 +1,112 @@
+"""The outbox: events decided and not yet in the ledger, a lane to a deal, and the receipts of those that are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, exists, func, select, tuple_, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from deals.events import Event
+from ledger.port import Receipt
+from pipeline.store import bulk
+from pipeline.store.tables import events, outbox, receipts
+
+Lane = tuple[int, str, int]
+"""Connection id, source id, revision: one event's place in its lane."""
+
+BEGINNING: Lane = (0, "", 0)
+
+
+class EventRow(NamedTuple):
+    """One event as it is stored, in the order of the table's columns."""
+
+    connection_id: int
+    source_id: str
+    revision: int
+    dedup_key: str
+    external_id: str
+    event_type: str
+    state: str
+    cause: str
+    raw_digest: bytes
+    raw_block: int
+    raw_position: int
+    version: str | None
+    mapping_id: int
+    run_id: int
+    recorded_at: str
+
+
+def add(tx: Connection, rows: Sequence[EventRow]) -> None:
+    """Decide events: from this commit on they exist."""
+    bulk.insert(tx, events, rows)
+    bulk.insert(
+        tx, outbox, [(row.connection_id, row.source_id, row.revision, 0, row.recorded_at, False) for row in rows]
+    )
+
+
+def heads(tx: Connection, *, after: Lane, due: str, limit: int) -> list[tuple[Lane, Event]]:
+    """Events that may be sent now, at most one of a deal: the first of its lane, due and not parked."""
+    place = (outbox.c.connection_id, outbox.c.source_id, outbox.c.revision)
+    payload = and_(*(events.c[column.name] == column for column in place))
+    found = (
+        select(*place, events.c.external_id, events.c.event_type, events.c.dedup_key, events.c.state)
+        .join(events, payload)
+        .where(tuple_(*place) > after, _is_head(), outbox.c.due_at <= due)
+        .order_by(*place)
+        .limit(limit)
+    )
+    return [((row[0], row[1], row[2]), Event(row[3], row[4], row[5], row[6].encode())) for row in tx.execute(found)]
+
+
+def settle(tx: Connection, settled: Sequence[tuple[Lane, Receipt]], at: str) -> None:
+    """The ledger has these events: keep their receipts, and let the next of each lane go."""
+    rows = [
+        (*lane, receipt.outcome, receipt.source_event_id, receipt.domain_event_id, receipt.deal_id, at)
+        for lane, receipt in settled
+    ]
+    bulk.delete(tx, outbox, [lane for lane, _ in settled])
+    bulk.insert(tx, receipts, rows)
+
+
+def put_off(tx: Connection, lane: Lane, *, until: str) -> None:
+    """Try this event again later; its lane waits with it."""
+    tx.execute(update(outbox).where(_is(lane)).values(attempts=outbox.c.attempts + 1, due_at=until))
+
+
+def set_parked(tx: Connection, lane: Lane, parked: bool) -> None:
+    """Stop or reopen the lane at this event."""
+    tx.execute(update(outbox).where(_is(lane)).values(parked=parked))
+
+
+def attempts(tx: Connection, lane: Lane) -> int:
+    """How often this event was put off."""
+    return int(tx.execute(select(outbox.c.attempts).where(_is(lane))).scalar_one())
+
+
+def waiting(tx: Connection) -> dict[int, int]:
+    """How many events of each connection are not in the ledger yet."""
+    found = select(outbox.c.connection_id, func.count()).group_by(outbox.c.connection_id)
+    return {row[0]: row[1] for row in tx.execute(found)}
+
+
+def next_due(tx: Connection) -> str | None:
+    """When the earliest head of a lane that is not parked may be sent."""
+    return tx.execute(select(func.min(outbox.c.due_at)).where(_is_head())).scalar_one_or_none()
+
+
+def _is_head() -> ColumnElement[bool]:
+    """First of its lane and not parked: a parked event holds back the later ones of its own deal, and nothing else."""
+    earlier = outbox.alias("earlier")
+    blocked = exists().where(
+        earlier.c.connection_id == outbox.c.connection_id,
+        earlier.c.source_id == outbox.c.source_id,
+        earlier.c.revision < outbox.c.revision,
+    )
+    return and_(outbox.c.parked.is_(False), ~blocked)
+
+
+def _is(lane: Lane) -> ColumnElement[bool]:
+    return and_(outbox.c.connection_id == lane[0], outbox.c.source_id == lane[1], outbox.c.revision == lane[2])

@@ -1,0 +1,107 @@
+"""The projection: our latest knowledge of each deal, looked up a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, func, select, text
+
+from deals.diff import Change
+from deals.events import EventType
+from deals.identity import decode_json
+from deals.state import DealState, from_wire
+from pipeline.store import bulk
+from pipeline.store.tables import deals, events
+from pipeline.store.vault import RawRef
+
+
+class DealRow(NamedTuple):
+    """One deal as projected, in the order of the table's columns (the connection left out)."""
+
+    source_id: str
+    kind: str
+    revision: int
+    head_key: str
+    state_digest: bytes
+    deleted: bool
+    raw_digest: bytes
+    raw_block: int
+    raw_position: int
+    version: str | None
+    observed_at: str
+    mapping_id: int
+
+    @property
+    def raw(self) -> RawRef:
+        """Where the record last applied lies in the vault."""
+        return RawRef(self.raw_digest, self.raw_block, self.raw_position)
+
+
+_COLUMNS = [deals.c[name] for name in DealRow._fields]
+
+
+def lock(tx: Connection, connection_id: int) -> None:
+    """Let nobody else apply records of this connection until the transaction ends.
+
+    SQLite has one writer anyway. PostgreSQL frees the lock with the transaction, whatever becomes of its owner.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(:what, :which)"), {"what": 0x6465616C, "which": connection_id})
+
+
+def lookup(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dict[str, DealRow]:
+    """The projected deals among these ids: one statement, however many."""
+    found = select(*_COLUMNS).where(
+        deals.c.connection_id == connection_id, bulk.among(tx, deals.c.source_id, source_ids)
+    )
+    return {row[0]: DealRow._make(row) for row in tx.execute(found)}
+
+
+def states(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dict[str, DealState]:
+    """The present canonical state of these deals."""
+    head = and_(
+        events.c.connection_id == deals.c.connection_id,
+        events.c.source_id == deals.c.source_id,
+        events.c.revision == deals.c.revision,
+    )
+    found = select(deals.c.source_id, events.c.state).join(events, head)
+    found = found.where(deals.c.connection_id == connection_id, bulk.among(tx, deals.c.source_id, source_ids))
+    return {source_id: from_wire(decode_json(state)) for source_id, state in tx.execute(found)}
+
+
+def save(tx: Connection, connection_id: int, rows: Sequence[DealRow], *, new: set[str]) -> None:
+    """Write deals; which of them are `new` only the holder of `lock` can say."""
+    added = [(connection_id, *row) for row in rows if row.source_id in new]
+    changed = [(connection_id, *row) for row in rows if row.source_id not in new]
+    bulk.insert(tx, deals, added, ("connection_id", *DealRow._fields))
+    bulk.upsert(tx, deals, changed)
+
+
+def read_with_other_mappings(
+    tx: Connection, connection_id: int, mapping_id: int, *, after: tuple[int, str], limit: int
+) -> list[DealRow]:
+    """Deals last mapped with another version, in the order of the vault, so that each block is opened once."""
+    place = text("(raw_block, source_id) > (:block, :id)").bindparams(block=after[0], id=after[1])
+    found = select(*_COLUMNS).where(
+        deals.c.connection_id == connection_id, deals.c.mapping_id != mapping_id, deals.c.deleted.is_(False), place
+    )
+    ordered = found.order_by(deals.c.raw_block, deals.c.source_id).limit(limit)
+    return [DealRow._make(row) for row in tx.execute(ordered)]
+
+
+def counts(tx: Connection) -> dict[int, int]:
+    """How many deals that are not deleted each connection has."""
+    alive = select(deals.c.connection_id, func.count()).where(deals.c.deleted.is_(False))
+    return {row[0]: row[1] for row in tx.execute(alive.group_by(deals.c.connection_id))}
+
+
+def history(tx: Connection, connection_id: int, source_id: str) -> list[Change]:
+    """Every change of a deal, oldest first."""
+    of_deal = select(events.c.event_type, events.c.state).where(
+        events.c.connection_id == connection_id, events.c.source_id == source_id
+    )
+    return [
+        Change(EventType(kind), from_wire(decode_json(state)))
+        for kind, state in tx.execute(of_deal.order_by(events.c.revision))
+    ]

@@ -1,0 +1,25 @@
+"""The store's schema: its tables, its migrations, and whether a database has them all."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from ledger.engine import reading
+from ledger.migrating import Schema
+from pipeline.faults import StoreUnready
+from pipeline.store.tables import metadata
+
+STORE = Schema("store", "pipeline.store:migrations", "store_alembic_version", metadata)
+
+
+def require(engine: Engine, schema: Schema = STORE) -> None:
+    """Raises `StoreUnready` unless the database has every migration of `schema`, and none from a newer version."""
+    try:
+        with reading(engine) as tx:
+            missing = schema.missing(tx)
+    except ValueError as error:
+        raise StoreUnready(str(error)) from None
+    if missing:
+        raise StoreUnready(
+            f"the {schema.name} is {len(missing)} migrations behind this version: run `dealsync migrate`"
+        )

@@ -1,0 +1,108 @@
+"""Sweep: read a source completely, the only thing that can witness that a deal is absent."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import structlog
+
+from connectors.source import Absent, Cursor, Page
+from pipeline.ahead import ahead
+from pipeline.apply import Batch
+from pipeline.replay import replay_if_mapping_changed
+from pipeline.run import Run, running
+from pipeline.store import absences, checkpoints
+from pipeline.summary import Progress, Summary, silent
+from pipeline.wiring import App
+
+log = structlog.get_logger()
+
+STREAM = "sweep"
+WITNESSES = 2
+"""Complete sweeps in a row that must miss a deal before a get-one may prove it gone (DESIGN decision 8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    """A complete read under way. It may span several runs: `number` is the first one's, and counts as one witness."""
+
+    number: int
+    started_at: str
+    cursor: Cursor | None
+    doubts: tuple[str, ...]
+    read: int
+
+
+def sweep(app: App, connection: str, *, progress: Progress = silent) -> Summary:
+    """Read everything, and bury the deals that are proven gone.
+
+    A deal gets its tombstone when two complete sweeps in a row did not show it and a get-one answers 404 or 410.
+    A read that was empty, broken off or doubtful witnesses nothing. Raises as `pull` does.
+    """
+    with running(app, connection, "sweep", progress=progress) as run:
+        replay_if_mapping_changed(run)
+        under_way = _resume(run)
+        for page in ahead(run.reader.everything(under_way.cursor)):
+            under_way = _after(under_way, page)
+            run.land(page, STREAM, sweep=under_way.number, cursor=asdict(under_way))
+        _witness(run, under_way)
+        _bury_the_gone(run)
+    return run.summary
+
+
+def _resume(run: Run) -> _Sweep:
+    saved = run.checkpoint(STREAM)
+    if saved is not None:
+        return _Sweep(**{**saved, "doubts": tuple(saved["doubts"])})
+    return _Sweep(run.summary.run, run.store.now(), None, (), 0)
+
+
+def _after(sweep: _Sweep, page: Page) -> _Sweep:
+    doubts = [*sweep.doubts, *page.doubts]
+    if any(bad.source_id is None for bad in page.spoiled):
+        doubts.append("a record without a readable id was among those read")
+    read = sweep.read + len(page.records) + len(page.spoiled)
+    cursor = page.cursor if page.cursor is not None else sweep.cursor
+    return replace(sweep, cursor=cursor, doubts=tuple(dict.fromkeys(doubts)), read=read)
+
+
+def _witness(run: Run, sweep: _Sweep) -> None:
+    """The read is complete. Where nothing speaks against it, count what it did not show."""
+    doubts = list(sweep.doubts)
+    if sweep.read == 0:
+        doubts.append("the source showed no deals at all")
+    run.summary.doubts = doubts
+    with run.store.write() as tx:
+        run.confirm(tx)
+        if not doubts:
+            absences.witness(tx, run.scope.connection_id, sweep.number, sweep.started_at)
+        absences.forget_sightings(tx, sweep.number)
+        checkpoints.forget(tx, run.scope.connection_id, STREAM)
+    if doubts:
+        log.warning("sweep.no_witness", doubts=doubts)
+
+
+def _bury_the_gone(run: Run) -> None:
+    """Ask for each deal that enough sweeps have missed; only a 404 or 410 proves that it is gone."""
+    after = ""
+    while missed := _missed(run, after):
+        after = missed[-1]
+        for source_id in missed:
+            answer = run.reader.one(source_id)
+            if not isinstance(answer, Absent):
+                run.land_batch(Batch(records=[answer.record], observed_at=answer.requested_at, closely=True))
+            elif answer.proof:
+                run.bury(source_id, answer.requested_at)
+            else:
+                _note(run.summary.notes, f"deal {source_id} is missing, but the source answers {answer.answer} for it")
+
+
+def _missed(run: Run, after: str) -> list[str]:
+    with run.store.read() as tx:
+        return absences.candidates(tx, run.scope.connection_id, sweeps=WITNESSES, after=after, limit=500)
+
+
+def _note(notes: list[Any], line: str) -> None:
+    if len(notes) < 20:
+        notes.append(line)

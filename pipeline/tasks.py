@@ -1,0 +1,79 @@
+"""Tasks: one for each verb, thin; a message carries ids and may be lost, doubled or late without any harm."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import structlog
+from celery import current_app, shared_task
+
+from connectors.faults import Fault
+from ledger.port import LedgerFault
+from pipeline import schedule
+from pipeline.faults import Busy, PipelineFault
+from pipeline.fetch import fetch as fetch_deal
+from pipeline.publish import publish as publish_events
+from pipeline.pull import pull as pull_connection
+from pipeline.settings import load
+from pipeline.sweep import sweep as sweep_connection
+from pipeline.wiring import App, open_app
+
+log = structlog.get_logger()
+
+EXPECTED = (Fault, PipelineFault, LedgerFault)
+"""Faults that are no bug: logged without a traceback. The work is found again in the database, not in the message."""
+
+PATIENCE_S = 5.0
+"""A task does not sit out an outage: it ends, and the next tick rings again."""
+
+
+@shared_task(name="pull", queue="pull", throws=EXPECTED)
+def pull(*, connection: str, **_: object) -> None:
+    """Pull one connection, then ring for its events."""
+    pull_connection(_app(), connection)
+    ring("publish")
+
+
+@shared_task(name="sweep", queue="pull", throws=EXPECTED)
+def sweep(*, connection: str, **_: object) -> None:
+    """Sweep one connection, then ring for its events."""
+    sweep_connection(_app(), connection)
+    ring("publish")
+
+
+@shared_task(name="fetch", queue="hint", throws=EXPECTED)
+def fetch(*, connection: str, source_id: str, **_: object) -> None:
+    """Fetch one deal, then ring for its events."""
+    fetch_deal(_app(), connection, source_id)
+    ring("publish")
+
+
+@shared_task(name="publish", queue="publish", throws=EXPECTED)
+def publish(**_: object) -> None:
+    """Send what the outbox holds. Somebody already sending is as good as sending."""
+    try:
+        publish_events(_app())
+    except Busy:
+        log.debug("publish.busy")
+
+
+@shared_task(name="tick", queue="maintenance", throws=EXPECTED)
+def tick(**_: object) -> None:
+    """Ring for whatever is due: the schedule, and the rescue of work whose message never came."""
+    for work in schedule.due(_app()):
+        ring(work.verb, **({"connection": work.connection} if work.connection else {}))
+
+
+def ring(verb: str, **ids: str) -> None:
+    """Send a message after the commit it belongs to. A broker that cannot take it costs a few seconds, not the work."""
+    try:
+        current_app.tasks[verb].apply_async(kwargs=ids, retry=False)
+    except Exception as error:
+        log.warning("ring.failed", verb=verb, reason=type(error).__name__)
+
+
+@cache
+def _app() -> App:
+    """This process's own store and ledger, opened by its first task: never before a fork."""
+    return open_app(load(None, os.environ), give_up_after_s=PATIENCE_S).__enter__()

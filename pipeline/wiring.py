@@ -1,0 +1,159 @@
+"""Wiring: the composition root, where settings become a store, a ledger and readers, once."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from connectors.registry import source as source_named
+from ledger.embedded import EmbeddedLedger
+from ledger.remote import RemoteLedger
+from mappings.mapper import Mapper
+
+from connectors.source import Account, Reader, Source
+from ledger import schema as ledger_schema
+from ledger.engine import connect
+from ledger.port import Ledger
+from pipeline import settings as configuration
+from pipeline.faults import SettingsError
+from pipeline.mapping_files import mapping_of, rules_of
+from pipeline.settings import Settings
+from pipeline.store import connections, schema
+from pipeline.store.connections import MappingRow
+from pipeline.store.session import Store, translated
+
+GIVE_UP_AFTER_S = 30.0
+"""How long a dead other side is retried by a command run by hand (DESIGN section 8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """A configured connection with its source and its mapping, ready to be read."""
+
+    name: str
+    settings: configuration.Connection
+    source: Source
+    mapper: Mapper
+    body: str
+    transport: httpx.BaseTransport | None = field(default=None, repr=False)
+    give_up_after_s: float = GIVE_UP_AFTER_S
+
+    def open_reader(self, now: Callable[[], str]) -> Reader:
+        """Open the connection's API. `now` is the database's clock."""
+        account = Account(
+            name=self.name,
+            base_url=self.settings.base_url,
+            credentials=self.settings.credentials(),
+            options=self.settings.options,
+            fields={kind: self.mapper.fields(kind) for kind in self.source.kinds},
+            now=now,
+            give_up_after_s=self.give_up_after_s,
+            transport=self.transport,
+        )
+        return self.source.open(account)
+
+    def mapping_row(self, at: str) -> MappingRow:
+        """The mapping in force, as the store keeps it."""
+        rules = json.dumps(self.mapper.rules.meaning(), sort_keys=True)
+        return MappingRow(0, self.mapper.version, self.source.name, self.body, rules, at)
+
+
+@dataclass(slots=True)
+class App:
+    """Everything a verb needs."""
+
+    settings: Settings
+    store: Store
+    ledger: Ledger
+    transports: Mapping[str, httpx.BaseTransport] = field(default_factory=dict)
+    give_up_after_s: float = GIVE_UP_AFTER_S
+
+    def connection(self, name: str) -> Connected:
+        """A configured connection. Raises `Unknown`, and `SettingsError` for a mapping that cannot be used."""
+        return connected(self.settings, name, self.transports.get(name), self.give_up_after_s)
+
+
+def connected(
+    settings: Settings,
+    name: str,
+    transport: httpx.BaseTransport | None = None,
+    give_up_after_s: float = GIVE_UP_AFTER_S,
+) -> Connected:
+    """A configured connection without a store, for `check` and `mapping`."""
+    chosen = settings.connection(name)
+    mapping = mapping_of(settings, chosen)
+    return Connected(
+        name=name,
+        settings=chosen,
+        source=source_named(chosen.source),
+        mapper=Mapper(mapping, rules_of(settings, chosen)),
+        body=mapping.text,
+        transport=transport,
+        give_up_after_s=give_up_after_s,
+    )
+
+
+@contextmanager
+def open_app(
+    settings: Settings,
+    *,
+    transports: Mapping[str, httpx.BaseTransport] | None = None,
+    give_up_after_s: float = GIVE_UP_AFTER_S,
+) -> Iterator[App]:
+    """Open the store and the ledger, and close them again.
+
+    An SQLite store is created and migrated here; another one must be ready, or `StoreUnready` is raised.
+    """
+    store = open_store(settings)
+    try:
+        ledger = open_ledger(settings, store)
+        try:
+            yield App(settings, store, ledger, transports or {}, give_up_after_s)
+        finally:
+            ledger.close()
+    finally:
+        store.engine.dispose()
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of the configuration, migrated when it is an embedded one."""
+    try:
+        engine = connect(settings.store.url)
+    except ValueError as error:
+        raise SettingsError([f"store.url: {error}"]) from None
+    embedded = engine.dialect.name == "sqlite"
+    with translated():
+        if embedded:
+            migrate(settings)
+        schema.require(engine)
+        if settings.ledger.kind == "embedded":
+            ledger_schema.require(engine)
+    store = Store(engine)
+    with store.write() as tx:
+        store.epoch = connections.fact(tx, "epoch", uuid.uuid4().hex)
+    return store
+
+
+def open_ledger(settings: Settings, store: Store) -> Ledger:
+    """The ledger of the configuration."""
+    if settings.ledger.kind == "embedded":
+        return EmbeddedLedger(store.engine, now=store.now)
+    assert settings.ledger.api_key is not None
+    return RemoteLedger(settings.ledger.url, settings.ledger.api_key.reveal())
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Bring the store's tables, and the embedded ledger's, to this version; one line for each thing done."""
+    with translated():
+        engine = connect(settings.store.url)
+        try:
+            done = schema.migrate(engine)
+            if settings.ledger.kind == "embedded":
+                done += ledger_schema.migrate(engine)
+        finally:
+            engine.dispose()
+    return done
