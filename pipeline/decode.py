@@ -31,7 +31,7 @@ def decode(raw: bytes) -> dict[str, Any]:
         raise Undecodable("TOO_DEEP", "the record is nested too deeply to be read") from None
     except (msgspec.DecodeError, ValueError) as error:
         raise Undecodable("BAD_JSON", f"the record is not a JSON object: {error}") from None
-    # Each key is followed by a colon: more colons than keys, and a key stood there twice - or a text only looks like it.
+    # Each key is followed by a colon: more colons than keys, and a key stood there twice - or a text looks like one.
     if raw.count(b'":') != _keys(record):
         _refuse_twins(raw)
     return record
