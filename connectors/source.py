@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal, Protocol, TypeAlias
 
 import httpx
 import msgspec
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.times import Duration
 
 Cursor: TypeAlias = dict[str, Any]
 """A place in a source's changes, as a JSON object that only the source reads."""
@@ -105,6 +108,26 @@ class Reader(Protocol):
         ...
 
 
+class Options(BaseModel):
+    """The settings every source has; a source's own model adds to them or sets other defaults.
+
+    `page_size` and the limits count records and requests; None is no limit of ours. `overlap` is how far behind the
+    watermark a pull reads again. `timeout` bounds each single wait of a request. `read_lag_limit` is how long a fetch
+    goes on asking for a version that a hint has named and the source does not show yet.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    amount_unit: Literal["major", "minor"]
+    page_size: int = Field(default=100, ge=2, le=10_000)
+    overlap: Duration = timedelta(minutes=10)
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
+    requests_per_hour: int | None = Field(default=None, ge=1, le=1_000_000)
+    requests_per_day: int | None = Field(default=None, ge=1, le=10_000_000)
+    timeout: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    read_lag_limit: Duration = timedelta(minutes=15)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What a reader needs to know of a configured connection.
@@ -118,7 +141,7 @@ class Account:
     name: str
     base_url: str
     credentials: Mapping[str, str] = field(repr=False)
-    options: BaseModel
+    options: Options
     fields: Mapping[str, frozenset[str]]
     now: Callable[[], str]
     give_up_after_s: float = 30.0
@@ -141,7 +164,7 @@ class Source:
 
     name: str
     kinds: tuple[str, ...]
-    options: type[BaseModel]
+    options: type[Options]
     credentials: tuple[tuple[str, ...], ...]
     open: Callable[[Account], Reader]
     promises: Promises

@@ -1,0 +1,333 @@
+"""Transport: the one HTTP client of the connectors, with timeouts, retries, size caps and faults by who must act."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn, TypeVar
+
+import httpx
+import structlog
+
+from connectors.body import TooLarge, drain, read_body
+from connectors.faults import Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
+from connectors.pacing import DAY, HOUR, MINUTE, Pacer, Timing, backoff
+from connectors.source import Account, Options
+from connectors.times import iso, shifted
+
+T = TypeVar("T")
+
+MAX_BYTES = 32 * 1024 * 1024
+"""No answer may be larger than this once decompressed."""
+
+LONGEST_RETRY_AFTER_S = 900.0
+PASSING = frozenset({429, 500, 502, 503, 504})
+"""Statuses that may be gone on the next attempt (contracts/planhat.md section 13)."""
+
+_UNREADABLE_RETRIES = 2
+_LONGEST_PACING_S = 60.0
+_LIMITED_S = 60.0
+_PATIENCE = 4
+_SKEW = timedelta(days=1)
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. `requested_at` is the time just before this attempt was sent, by the database's clock."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes = field(repr=False)
+    requested_at: str
+    took_ms: float
+
+    @property
+    def source_time(self) -> str | None:
+        """The other side's own clock, where its `Date` header tells."""
+        moment = _http_date(self.headers.get("date", ""))
+        return None if moment is None else iso(moment)
+
+    @property
+    def trusted_until(self) -> str:
+        """A record stamped later than this is stamped wrongly: a day beyond the later of both clocks."""
+        return shifted(max(self.requested_at, self.source_time or ""), _SKEW)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request: `path` below the base URL, percent-encoded; `accept` lists statuses beside 200 to be handed back.
+
+    Every request is taken for a read that may be sent again, whatever its method.
+    """
+
+    path: str
+    method: str = "GET"
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    json: Any = None
+    accept: frozenset[int] = frozenset()
+
+
+class _Passing(Exception):
+    """An attempt failed in a way that may pass; `wait_s` is what the other side asked for."""
+
+    def __init__(self, fault: Fault, wait_s: float | None = None, *, limited: bool = False) -> None:
+        super().__init__()
+        self.fault = fault
+        self.wait_s = wait_s
+        self.limited = limited
+
+
+def base_url(text: str) -> httpx.URL:
+    """The base URL of a connection, checked: https (plain http to this machine only), no user, no query.
+
+    Raises `Misconfigured`, naming what is wrong.
+    """
+    try:
+        url = httpx.URL(text.strip().rstrip("/"))
+    except httpx.InvalidURL as error:
+        raise Misconfigured(f"base_url is no URL ({error}); write one like https://api.example.com") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Misconfigured("base_url must begin with https:// and name a host, like https://api.example.com")
+    if url.userinfo:
+        raise Misconfigured("base_url must not carry a user or a password; put the secret into its own setting")
+    if url.query or url.fragment or "?" in text or "#" in text:
+        raise Misconfigured("base_url must not carry a query or a fragment; end it with the host or a path")
+    if url.scheme == "http" and not _loopback(url.host):
+        raise Misconfigured(f"base_url would send the credentials to {url.host} unencrypted; write https://")
+    return url
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def header_value(secret: str, name: str) -> str:
+    """A secret fit for a header, without the white space a file may leave at its ends; raises `Misconfigured`."""
+    value = secret.strip()
+    if not value:
+        raise Misconfigured(f"{name} is empty")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise Misconfigured(
+            f"{name} has characters that no credential has (a line break, a space or a letter beyond ASCII)"
+        )
+    return value
+
+
+class Transport:
+    """One account's HTTP. `hints` adds advice to the messages of a status, such as what a 401 may mean there.
+
+    Requests are let go one at a time by the account's limits; a failed one is sent again with full jitter until
+    `give_up_after_s` is over, and `Retry-After` is honoured.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        headers: Mapping[str, str],
+        *,
+        hints: Mapping[int, str] | None = None,
+        timing: Timing | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        url = base_url(account.base_url)
+        self.host = url.host
+        self._shown = f"{url.scheme}://{url.netloc.decode('ascii')}{url.path.rstrip('/')}"
+        self._now = account.now
+        self._give_up_after_s = account.give_up_after_s
+        self._hints = hints or {}
+        self._timing = timing or Timing()
+        self._max_bytes = max_bytes
+        self._timeout_s = account.options.timeout.total_seconds()
+        self._pacer = Pacer(_limits(account.options), self._timing.monotonic)
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "dealsync", **headers},
+            timeout=httpx.Timeout(self._timeout_s),
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            follow_redirects=False,
+            trust_env=False,
+            transport=account.transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"Transport({self._shown!r})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def ask(self, what: Ask, read: Callable[[Answer], T]) -> T:
+        """Send a request until it is answered, and return what `read` makes of the answer.
+
+        `read` sees answers of status 200 and of the accepted statuses; when it raises `Unintelligible`, the request is
+        sent again twice at most. Raises `Refused` (401, 403), `RateLimited` (a wait beyond what is left of
+        `give_up_after_s`), `Unavailable` (5xx, timeouts, no connection) and `Unintelligible` (everything else).
+        """
+        self._pace()
+        started = self._timing.monotonic()
+        attempt, unreadable = 0, 0
+        while True:
+            attempt += 1
+            left = self._give_up_after_s - (self._timing.monotonic() - started)
+            try:
+                answer = self._attempt(what, attempt, left)
+                try:
+                    return read(answer)
+                except Unintelligible as fault:
+                    unreadable += 1
+                    raise _Passing(self._unreadable(what, answer, fault)) from None
+            except _Passing as passing:
+                if unreadable > _UNREADABLE_RETRIES:
+                    raise passing.fault from None
+                self._wait(passing, attempt, started)
+
+    def _wait(self, passing: _Passing, attempt: int, started: float) -> None:
+        wait = passing.wait_s if passing.wait_s is not None else backoff(attempt, self._timing.chance)
+        spent = self._timing.monotonic() - started
+        if spent + wait > self._give_up_after_s:
+            if passing.limited or passing.wait_s is not None:
+                stated = _LIMITED_S if passing.wait_s is None else passing.wait_s
+                message = f"{passing.fault}; it may be asked again in {stated:.0f} s"
+                raise RateLimited(message, retry_after_s=stated) from None
+            if attempt > 1 and not isinstance(passing.fault, Unintelligible):
+                raise type(passing.fault)(f"{passing.fault} ({attempt} attempts in {spent:.0f} s)") from None
+            raise passing.fault from None
+        self._timing.sleep(wait)
+        self._pace()
+
+    def _pace(self) -> None:
+        wait = self._pacer.wait()
+        if wait > _LONGEST_PACING_S:
+            message = f"our own limit of requests to {self.host} is used up for another {wait:.0f} s"
+            raise RateLimited(message, retry_after_s=wait)
+        if wait > 0:
+            self._timing.sleep(wait)
+        self._pacer.spend()
+
+    def _attempt(self, what: Ask, attempt: int, left: float) -> Answer:
+        timeout = self._timeout_s if attempt == 1 else min(self._timeout_s, max(1.0, left))
+        requested_at = self._now()
+        begun = self._timing.monotonic()
+        status = 0
+        request = self._client.build_request(
+            what.method, what.path, params=dict(what.params) or None, json=what.json, timeout=timeout
+        )
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                status = response.status_code
+                body = self._receive(what, response, begun + _PATIENCE * timeout)
+            finally:
+                response.close()
+        except httpx.TransportError as error:
+            self._failed(what, error, timeout)
+        except TooLarge:
+            raise Unintelligible(
+                f"{self._name(what)} answered more than {self._max_bytes:,} bytes; that is too large for one page. "
+                "Lower page_size"
+            ) from None
+        finally:
+            took = (self._timing.monotonic() - begun) * 1000
+            _log.debug("request", method=what.method, path=what.path, status=status, ms=round(took), attempt=attempt)
+        return Answer(status, response.headers, body, requested_at, took)
+
+    def _receive(self, what: Ask, response: httpx.Response, deadline: float) -> bytes:
+        status = response.status_code
+        if status == 200:
+            return read_body(response, self._max_bytes, lambda: self._timing.monotonic() > deadline)
+        drain(response)
+        if status not in what.accept:
+            self._judge(what, response)
+        return b""
+
+    def _judge(self, what: Ask, response: httpx.Response) -> NoReturn:
+        status = response.status_code
+        message = f"{self._name(what)} answered {status}"
+        if hint := self._hints.get(status):
+            message = f"{message}: {hint}"
+        if status in PASSING:
+            wait = self._retry_after(response.headers)
+            raise _Passing(Unavailable(message), wait, limited=status == 429)
+        if status in (401, 403):
+            raise Refused(message)
+        if status >= 500 or status == 408:
+            raise _Passing(Unavailable(message))
+        if 300 <= status < 400:
+            target = _host(response.headers.get("location", ""))
+            raise Unintelligible(f"{message}, a redirect to {target}; redirects are not followed. Correct base_url")
+        raise Unintelligible(message)
+
+    def _failed(self, what: Ask, error: httpx.TransportError, timeout: float) -> NoReturn:
+        name = self._name(what)
+        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+            raise Misconfigured(f"{name} cannot be sent: check base_url and the credentials") from None
+        if isinstance(error, httpx.TimeoutException):
+            raise _Passing(Unavailable(f"{name} was not answered within {timeout:g} s")) from None
+        if isinstance(error, httpx.ConnectError):
+            if reason := _certificate(error):
+                message = (
+                    f"the certificate of {self.host} cannot be trusted: {reason}. Correct base_url or tell its owner"
+                )
+                raise Unavailable(message) from None
+            raise _Passing(Unavailable(f"{self._shown} cannot be reached: {error}")) from None
+        raise _Passing(Unavailable(f"{name}: the connection broke off before the answer was complete")) from None
+
+    def _unreadable(self, what: Ask, answer: Answer, fault: Unintelligible) -> Unintelligible:
+        kind = answer.headers.get("content-type", "no content type").partition(";")[0][:80]
+        came = f"{len(answer.body):,} bytes of {kind}" if answer.body else f"an empty body ({kind})"
+        return Unintelligible(f"{self._name(what)} answered {answer.status} with {came}: {fault}")
+
+    def _name(self, what: Ask) -> str:
+        return f"{what.method} {self._shown}{what.path}"
+
+    def _retry_after(self, headers: httpx.Headers) -> float | None:
+        text = headers.get("retry-after", "").strip()
+        if text.lstrip("-").isdecimal():
+            wait = float(text[:12])
+        elif moment := _http_date(text):
+            here = _http_date(headers.get("date", "")) or datetime.fromisoformat(self._now())
+            wait = (moment - here).total_seconds()
+        else:
+            return None
+        return min(max(wait, 0.0), LONGEST_RETRY_AFTER_S)
+
+
+def _host(location: str) -> str:
+    try:
+        return httpx.URL(location).host[:100] or "another path"
+    except httpx.InvalidURL:
+        return "nowhere"
+
+
+def _limits(options: Options) -> list[tuple[int, float]]:
+    limits = (
+        (options.requests_per_minute, MINUTE),
+        (options.requests_per_hour, HOUR),
+        (options.requests_per_day, DAY),
+    )
+    return [(count, seconds) for count, seconds in limits if count is not None]
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _certificate(error: BaseException | None) -> str | None:
+    """Why a certificate was not accepted, where that is what lies behind a failed connection."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None
