@@ -98,12 +98,15 @@ class Records:
         self._catch_up()
         if record_id not in self._bodies:
             return None
-        return self._raw.get(record_id) or self._bodies[record_id]
+        return self._raw.get(record_id, self._bodies[record_id])
 
     def readable(self) -> Iterator[Fields]:
         """Every record as served now, by id, those served raw left out."""
         self._catch_up()
-        return (decode(self._bodies[key]) for key in list(self._order(Query(sort="_id"))) if key not in self._raw)
+        for record_id in list(self._order(Query(sort=self._id_key))):
+            body = self._bodies.get(record_id)
+            if body is not None and record_id not in self._raw:
+                yield decode(body)
 
     def ids(self) -> list[str]:
         """The ids of the latest records, those not yet visible included, in order."""
