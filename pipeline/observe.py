@@ -55,7 +55,7 @@ def configure(format: Format = "json", level: str = "info", stream: TextIO | Non
     handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _forget_formatted],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -130,6 +130,11 @@ class _Handler(logging.Handler):
             return
 
 
+def _forget_formatted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Another handler that formatted the same record left its text in it; it would be taken for an extra field."""
+    return {key: value for key, value in event.items() if key not in ("message", "asctime")}
+
+
 def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """The last word before a line is written: secrets out, values capped, nothing but JSON values left."""
     trace = event.pop("exception", None)
@@ -161,9 +166,10 @@ def _renderer(format: Format, handler: _Handler) -> list[Processor]:
 
 def _escape(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """What a terminal would act on is written out; a traceback keeps its line breaks."""
+    written: EventDict = {}
     for key, value in event.items():
         if key == "exception":
-            event[key] = "\n".join(escaped(line) for line in str(value).split("\n"))
-        elif key in ("event", "level", "logger", "at"):
-            event[key] = escaped(str(value))
-    return event
+            written[key] = "\n".join(escaped(line) for line in str(value).split("\n"))
+        else:
+            written[escaped(key)] = escaped(value) if key in ("event", "level", "logger", "at") else value
+    return written

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from math import isfinite
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -28,6 +29,7 @@ _ASSIGNED = re.compile(
 )
 _HEADER = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?)(?!\[secret\])(?:(?:basic|bearer)\s+)?[^\s\"',}]+", re.I)
 _BEARER = re.compile(r"\b(bearer\s+)(?!\[secret\])[\w.~+/=-]{8,}", re.I)
+_PERCENT = re.compile("%[0-9A-F]{2}")
 _UNSHOWABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -45,7 +47,7 @@ class _Guarded:
                 return
             self._forms |= new
             longest_first = sorted(self._forms, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            self._pattern = re.compile("|".join(_PERCENT.sub(_either_case, re.escape(form)) for form in longest_first))
 
     def scrub(self, text: str) -> str:
         return self._pattern.sub(HIDDEN, text) if self._pattern is not None else text
@@ -80,7 +82,7 @@ def clean(value: Any, *, cap: int = CAP) -> Any:
     """A log value as JSON values, redacted by key and by content, each text held to `cap` characters."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
+    if isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
         return value if (shown := str(value)) == _guarded.scrub(shown) else HIDDEN
     if isinstance(value, Mapping):
         items = islice(value.items(), MOST)
@@ -105,12 +107,12 @@ def _forms(secret: str) -> set[str]:
     """A secret as it is, as URLs, JSON, hexadecimal and base64 write it (also within a longer base64 text)."""
     data = secret.encode("utf-8", errors="surrogateescape")
     found = {secret, quote_plus(data), quote(data), quote(data, safe=""), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
-    found |= {re.sub("%..", _lower, form) for form in found} | {data.hex(), data.hex().upper()}
-    return {form for form in found | set(_base64_forms(data)) if len(form) >= SHORTEST}
+    found |= {data.hex(), data.hex().upper(), *_base64_forms(data)}
+    return {form for form in found if len(form) >= SHORTEST}
 
 
-def _lower(found: re.Match[str]) -> str:
-    return found[0].lower()
+def _either_case(escape: re.Match[str]) -> str:
+    return f"(?:{escape[0]}|{escape[0].lower()})"
 
 
 def _base64_forms(data: bytes) -> Iterable[str]:
