@@ -1,0 +1,1 @@
+"""What the performance table is made by: one page server, the contenders beside each other, one report."""

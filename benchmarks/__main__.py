@@ -1,0 +1,160 @@
+"""`python -m benchmarks`: every contender in turn, then the table, printed and kept in benchmarks/results/latest.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+
+from benchmarks import dealsync_runs, measure, stage
+from benchmarks.environment import version_of
+from benchmarks.measure import Failed
+from benchmarks.peer_runs import PEERS, Peer
+from benchmarks.report import render
+from benchmarks.results import POSTGRESQL, SQLITE, Figure, Result, Table
+from benchmarks.stage import PageServer
+
+LATEST = stage.ROOT / "benchmarks" / "results" / "latest.md"
+QUICK_DEALS = 10_000
+MANY_DEALS = 1_000_000
+WANTED_DECISIONS = 300_000.0
+WANTED_PEAK_MB = 300.0
+
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="dealsync-bench-") as folder:
+        yield Path(folder)
+
+
+class Bench:
+    """One run over one number of deals."""
+
+    def __init__(self, table: Table, pages: PageServer, server_url: str) -> None:
+        self.table = table
+        self._pages = pages
+        self._server_url = server_url
+
+    def attempt(self, what: str, measured: Callable[[], None]) -> None:
+        """Measure one contender. One that fails is reported as such and costs nobody else the table."""
+        console.print(f"[bold]{what}[/bold]")
+        try:
+            measured()
+        except Failed as error:
+            self.table.failures.append(f"{what}: {error}")
+            console.print(f"  failed: {error}", style="red")
+
+    def peer(self, peer: Peer) -> None:
+        """All passes of a peer."""
+        with _scratch() as folder:
+            self._collect(peer.passes(self._pages, self._server_url, folder))
+
+    def dealsync(self, kind: str) -> None:
+        """All passes of dealsync on one kind of store, and the decision against that store."""
+        with _scratch() as folder, dealsync_runs.installation(kind, self._server_url, folder) as ours:
+            self._collect(ours.passes(self._pages, self._server_url))
+            self._decisions(f'decided "unchanged", one look-up a page in {kind}', ours.store_url)
+            peak = max(result.spent.peak_mb for result in self.table.results if result.contender == ours.name)
+            what = f"{ours.name}: largest process in any pass at {self.table.deals:,} deals"
+            self.table.figures.append(Figure(what, peak, "MB", at_most=WANTED_PEAK_MB))
+
+    def in_process(self) -> None:
+        """The decision in memory, and the floor of reading."""
+        self._decisions('decided "unchanged", known digests in memory', at_least=WANTED_DECISIONS)
+        command = [sys.executable, "-m", "benchmarks.bare_read", self._pages.url]
+        read = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).spent
+        rate = self.table.deals / (read.working_s or read.wall_s)
+        self.table.figures.append(Figure("the same pages read with httpx and thrown away", rate, "records/s"))
+
+    def many(self) -> None:
+        """The memory of a first load of a million deals, held against that of this run's number."""
+        with (
+            stage.page_server(MANY_DEALS) as pages,
+            _scratch() as folder,
+            dealsync_runs.installation("postgresql", self._server_url, folder) as ours,
+        ):
+            spent = ours.first_load(pages, self._server_url).spent
+        before = self.table.find(POSTGRESQL, "first load", "pull + publish")
+        bound = before.spent.peak_mb * 1.05 if before else WANTED_PEAK_MB
+        what = f"{POSTGRESQL}: first load of {MANY_DEALS:,} deals"
+        self.table.figures += [
+            Figure(f"{what}, largest process", spent.peak_mb, "MB", at_most=bound),
+            Figure(what, MANY_DEALS / spent.wall_s, "records/s"),
+        ]
+
+    def _decisions(self, what: str, *store: str, at_least: float | None = None) -> None:
+        command = [sys.executable, "-m", "benchmarks.unchanged", str(self.table.deals), *store]
+        said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
+        rate = float(str(said["records_per_second"]))
+        self.table.figures.append(Figure(what, rate, "records/s", at_least=at_least))
+
+    def _collect(self, results: Iterator[Result]) -> None:
+        for result in results:
+            self.table.results.append(result)
+            console.print(f"  {result.name} {result.road} {result.spent.wall_s:.2f} s, {result.spent.peak_mb:.0f} MB")
+
+
+def _machine(server_url: str) -> list[str]:
+    with psycopg.connect(server_url) as session:
+        postgresql = session.info.parameter_status("server_version")
+    peers = ", ".join(f"{name} {version_of(name)}" for name in ("dlt", "httpx", "pydantic", "sqlalchemy", "psycopg"))
+    load = f"{os.getloadavg()[0]:.2f}"
+    return [
+        f"{os.cpu_count()} cores, {platform.system()} on {platform.machine()}; load before the start {load}",
+        f"Python {platform.python_version()}, PostgreSQL {postgresql}, dealsync {version('dealsync')}",
+        f"peers: {peers}",
+    ]
+
+
+def _contenders(bench: Bench) -> dict[str, Callable[[], None]]:
+    return {
+        **{peer.name: partial(bench.peer, peer) for peer in PEERS},
+        POSTGRESQL: partial(bench.dealsync, "postgresql"),
+        SQLITE: partial(bench.dealsync, "sqlite"),
+        "in process": bench.in_process,
+    }
+
+
+def main(
+    deals: Annotated[int, typer.Option(min=2_000, help="How many deals the source has.")] = 100_000,
+    only: Annotated[
+        list[str] | None, typer.Option(help="One contender by its name or its beginning; repeatable.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help=f"{QUICK_DEALS:,} deals: shows that it runs, not how fast.")] = False,
+    full: Annotated[bool, typer.Option(help=f"Also the memory at {MANY_DEALS:,} deals; takes long.")] = False,
+) -> None:
+    """Measure dealsync and its peers on the same deals, in one run."""
+    deals = QUICK_DEALS if quick else deals
+    with stage.postgresql() as server_url, stage.page_server(deals) as pages:
+        table = Table(deals, machine=_machine(server_url))
+        bench = Bench(table, pages, server_url)
+        for name, measured in _contenders(bench).items():
+            if not only or any(name.startswith(chosen) for chosen in only):
+                bench.attempt(name, measured)
+        if full:
+            bench.attempt(f"{MANY_DEALS:,} deals", bench.many)
+    report = render(table)
+    print(report)
+    if not (quick or only):
+        LATEST.parent.mkdir(exist_ok=True)
+        LATEST.write_text(report)
+        console.print(f"kept in {LATEST.relative_to(stage.ROOT)}")
+    if table.failures:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
