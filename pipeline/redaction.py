@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 HIDDEN = "[secret]"
 SHORTEST = 4
 """A shorter secret is hidden under its key only: hiding it wherever it occurs would shred every line."""
-LONGEST = 1_000_000
+LONGEST = 100_000
 """A text beyond this many characters is not searched but left out altogether."""
 CAP = 1024
 """Characters of a value that a log line keeps."""
@@ -23,10 +23,8 @@ MOST = 100
 """Items of a list or a table that a log line keeps."""
 
 _TELLING = ("authorization", "password", "passwd", "secret", "token", "apikey", "cookie", "credential", "privatekey")
-_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#\"']*@", re.I)
-_ASSIGNED = re.compile(
-    r"\b((?:[a-z0-9]+[_-])*(?:token|secret|password|passwd|api[_-]?key|signature)=)(?!\[secret\])[^\s&\"',;)]+", re.I
-)
+_USERINFO = re.compile(r"(://)[^\s/?#\"']*@")
+_ASSIGNED = re.compile(r"((?:token|secret|password|passwd|api[_-]?key|signature)=)(?!\[secret\])[^\s&\"',;)]+", re.I)
 _HEADER = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?)(?!\[secret\])(?:(?:basic|bearer)\s+)?[^\s\"',}]+", re.I)
 _BEARER = re.compile(r"\b(bearer\s+)(?!\[secret\])[\w.~+/=-]{8,}", re.I)
 _PERCENT = re.compile("%[0-9A-F]{2}")
