@@ -55,13 +55,9 @@ def dedup_key(
     using an old key for a new state. Each part is length-prefixed, so no two lists of parts share their bytes.
     """
     event_type, state_digest = change
-    hasher = hashlib.sha256()
-    for part in (epoch, connection, source_id, str(revision), previous, event_type):
-        data = part.encode()
-        hasher.update(b"%d:" % len(data))
-        hasher.update(data)
-    hasher.update(state_digest)
-    tail = f":{revision}:{hasher.hexdigest()[:40]}"
+    parts = (epoch, connection, source_id, str(revision), previous, event_type)
+    told = "".join([f"{len(part)}:{part}" for part in parts]).encode() + state_digest
+    tail = f":{revision}:{hashlib.sha256(told).hexdigest()[:40]}"
     return f"{connection}:{source_id}"[: MAX_KEY - len(tail)] + tail
 
 

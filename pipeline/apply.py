@@ -180,15 +180,16 @@ class _Landing:
     def tell(self, row: DealRow, change: Change, cause: Cause) -> None:
         """Give a deal its next revision, and the ledger an event of it."""
         state = state_bytes(change.state)
+        state_digest = digest(state)
         key = dedup_key(
             epoch=self.scope.epoch,
             connection=self.scope.connection,
             source_id=row.source_id,
             revision=row.revision + 1,
             previous=row.head_key,
-            change=(change.event_type, digest(state)),
+            change=(change.event_type, state_digest),
         )
-        row = row._replace(revision=row.revision + 1, head_key=key, state_digest=digest(state))
+        row = row._replace(revision=row.revision + 1, head_key=key, state_digest=state_digest)
         self.rows[row.source_id] = self.known[row.source_id] = row
         self.before[row.source_id] = change.state
         self.counts.events += 1
@@ -254,19 +255,12 @@ class _Landing:
         return _older((seen.record.version, self.batch.observed_at), (row.version, row.observed_at))
 
     def _land(self, seen: _Seen, state: DealState, row: DealRow | None) -> None:
-        record, ref = seen.record, self.refs[seen.digest]
+        record = seen.record
         same_bytes = row is not None and row.raw_digest == seen.digest
+        was_deleted = row is not None and row.deleted
         if row is None:
             self.new.add(record.source_id)
-            row = DealRow(record.source_id, record.kind, 0, "", b"", False, b"", 0, 0, None, "", 0)
-        was_deleted = row.deleted
-        if not same_bytes or was_deleted:
-            observed = max(self.batch.observed_at, row.observed_at)
-            row = row._replace(kind=record.kind, version=record.version, observed_at=observed)
-        row = row._replace(
-            deleted=False, raw_digest=ref.digest, raw_block=ref.block, raw_position=ref.position,
-            mapping_id=self.scope.mapping_id,
-        )  # fmt: skip
+        row = self._observed(row, seen)
         change = diff(self.before.get(record.source_id), state)
         if change is None:
             self.counts.unchanged += 1
@@ -275,6 +269,21 @@ class _Landing:
         self.counts.applied += 1
         cause = Cause.UNDELETE if was_deleted else Cause.MAPPING_CHANGE if same_bytes else self.batch.cause
         self.tell(row, change, cause)
+
+    def _observed(self, row: DealRow | None, seen: _Seen) -> DealRow:
+        """The deal's row after this observation; its revision and state are those of before."""
+        record, ref = seen.record, self.refs[seen.digest]
+        revision, head_key, state_digest = (row.revision, row.head_key, row.state_digest) if row else (0, "", b"")
+        version, observed_at = record.version, self.batch.observed_at
+        if row is not None:
+            observed_at = max(observed_at, row.observed_at)
+            if row.raw_digest == seen.digest and not row.deleted:  # read again under another mapping: no observation
+                version, observed_at = row.version, row.observed_at
+        return DealRow(
+            record.source_id, record.kind, revision, head_key, state_digest, False, ref.digest, ref.block,
+            ref.position,
+            version, observed_at, self.scope.mapping_id,
+        )  # fmt: skip
 
     def _park(self, seen: _Seen, reading: Unmappable) -> None:
         record, first = seen.record, reading.problems[0]

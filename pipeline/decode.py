@@ -37,10 +37,16 @@ def decode(raw: bytes) -> dict[str, Any]:
     return record
 
 
-def _keys(value: Any) -> int:
-    if type(value) is dict:
-        return len(value) + sum(_keys(item) for item in value.values() if type(item) is dict or type(item) is list)
-    return sum(_keys(item) for item in value if type(item) is dict or type(item) is list)
+def _keys(record: dict[str, Any]) -> int:
+    """How many keys an object has, those of the objects inside it included."""
+    found = len(record)
+    for value in record.values():
+        kind = type(value)
+        if kind is dict:
+            found += _keys(value)
+        elif kind is list:
+            found += _keys({str(place): item for place, item in enumerate(value)}) - len(value)
+    return found
 
 
 def _refuse_twins(raw: bytes) -> None:
