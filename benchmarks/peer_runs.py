@@ -50,10 +50,10 @@ def _with_host(database_url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.netloc}localhost"))
 
 
-_DLT = "SELECT count(*), round(sum(total) * 100) FROM planhat_data.deals"
+_DLT = "SELECT count(*), round(sum(total::numeric) * 100) FROM planhat_data.deals"
 
 PEERS = (
-    Peer("plain script", "plain_script", "SELECT count(*), round(sum(total) * 100) FROM deals"),
+    Peer("plain script", "plain_script", "SELECT count(*), round(sum(total::numeric) * 100) FROM deals"),
     Peer("dlt as documented", "dlt_documented", _DLT),
     Peer("dlt tuned", "dlt_tuned", _DLT, ("cursor",)),
     Peer("dlt tuned, no cursor", "dlt_tuned", _DLT, ("everything",)),

@@ -30,10 +30,10 @@ class Tenant:
     them a newer `updatedAt` than any deal before; `two_percent`: the same once more for other deals, on top.
     """
 
-    def __init__(self, deals: int, seed: int = 20) -> None:
+    def __init__(self, deals: int, seed: int = 20, *, kept_ready: int = KEPT_READY) -> None:
         self.deals = deals
         self._seed = seed
-        self._ready = [self._draw(number) for number in range(deals)] if deals <= KEPT_READY else None
+        self._ready = [self._draw(number) for number in range(deals)] if deals <= kept_ready else None
         self.switch("initial")
 
     def switch(self, edition: Edition) -> None:

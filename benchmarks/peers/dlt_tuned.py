@@ -10,7 +10,6 @@ import time
 # Read by dlt when it is imported and configured, as a config.toml would be.
 os.environ |= {
     "NORMALIZE__WORKERS": "2",
-    "NORMALIZE__START_METHOD": "spawn",
     "SOURCES__DATA_WRITER__FILE_MAX_ITEMS": "20000",
     "NORMALIZE__DATA_WRITER__FILE_MAX_ITEMS": "20000",
     "DATA_WRITER__BUFFER_MAX_ITEMS": "20000",
