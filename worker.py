@@ -9,11 +9,11 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging
 from kombu import Queue
-from pipeline.settings import Settings, load
 
 from pipeline import tasks
 from pipeline.faults import SettingsError
 from pipeline.observe import configure
+from pipeline.settings import Settings, load
 
 QUEUES = ("hint", "pull", "publish", "backfill", "maintenance")
 TICK_EVERY_S = 15.0

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mappings.drift import Drift
-from mappings.mapper import Mapped, Mapper, Problem, Unmappable
 from sqlalchemy import Connection
 
 from connectors.source import Record, Spoiled
@@ -15,6 +13,8 @@ from deals.diff import Change, diff, tombstone
 from deals.events import Cause
 from deals.identity import dedup_key, digest, external_id, state_bytes
 from deals.state import DealState
+from mappings.drift import Drift
+from mappings.mapper import Mapped, Mapper, Problem, Unmappable
 from pipeline.decode import Undecodable, decode
 from pipeline.store import absences, drifting, outbox, parking, projection, vault
 from pipeline.store.outbox import EventRow

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import httpx
-from ledger.remote import RemoteLedger
 
 from connectors.faults import Fault, Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.source import Finding
 from ledger.port import LedgerFault, LedgerRefused
+from ledger.remote import RemoteLedger
 from pipeline.faults import SettingsError
 from pipeline.settings import Settings
 from pipeline.wiring import connected

@@ -9,12 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connectors.registry import source
-from mappings.mapper import Mapped
 from sqlalchemy import func, select
 
+from connectors.registry import source
 from connectors.simulation import asgi, serve
 from deals.identity import canonical, state_bytes
+from mappings.mapper import Mapped
 from pipeline.explain import explain
 from pipeline.invariants import Check, doctor
 from pipeline.ledger_tools import verify
@@ -62,8 +62,7 @@ class Report:
 
 def run(folder: Path, say: Say, *, deals: int = 200, seed: int = 1) -> Report:
     """Run the demo in an empty folder. `money` is (stage, currency, deals, minor units), largest stage first."""
-    crm = source("planhat").simulator(seed=seed, deals=deals)
-    crm.switches.token = TOKEN
+    crm = source("planhat").simulator(seed=seed, deals=deals, token=TOKEN)
     with serve(asgi(crm)) as base_url:
         file = folder / "dealsync.toml"
         file.write_text(CONFIG.format(name=NAME, base_url=base_url))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mappings.language import parse
-from mappings.mapper import Mapper, Rules
 from sqlalchemy import Connection, select
 
 from deals.identity import decode_json
 from deals.state import STANDARD
+from mappings.language import parse
+from mappings.mapper import Mapper, Rules
 from pipeline.browse import find
 from pipeline.decode import decode
 from pipeline.store import connections, vault

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ledger import keys
 from ledger.embedded import ORG
 from ledger.service import create_app
 from ledger.verify import rebuild as rebuilt
 from ledger.verify import verify as verified
-
-from ledger import keys
 from pipeline.faults import SettingsError
 from pipeline.settings import Settings
 from pipeline.wiring import open_store

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mappings.language import Mapping, MappingError, parse
 from mappings.mapper import Rules
-
 from pipeline.faults import SettingsError
 from pipeline.settings import Connection, Settings
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from mappings.suggest import Observed
 from mappings.suggest import suggest as suggested
-
 from pipeline.decode import Undecodable, decode
 from pipeline.faults import SettingsError
 from pipeline.mapping_files import parse_file, shipped

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from connectors.registry import sources
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from connectors.registry import sources
 from connectors.simulation import asgi
 
 TOKEN = "sandbox"  # noqa: S105 - published on purpose: the sandbox holds nothing
@@ -19,9 +19,5 @@ def sandbox_app(*, seed: int = 1, deals: int = 500) -> Any:
 
     The vendors' own write verbs work too: change a deal with `PUT /planhat/deals/{id}` and pull again.
     """
-    mounts = []
-    for name, source in sorted(sources().items()):
-        simulator = source.simulator(seed=seed, deals=deals)
-        simulator.switches.token = TOKEN
-        mounts.append(Mount(f"/{name}", app=asgi(simulator)))
-    return Starlette(routes=mounts)
+    simulators = {name: source.simulator(seed=seed, deals=deals, token=TOKEN) for name, source in sources().items()}
+    return Starlette(routes=[Mount(f"/{name}", app=asgi(simulator)) for name, simulator in simulators.items()])

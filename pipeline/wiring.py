@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
-from connectors.registry import source as source_named
-from ledger.embedded import EmbeddedLedger
-from ledger.remote import RemoteLedger
-from mappings.mapper import Mapper
 
+from connectors.registry import source as source_named
 from connectors.source import Account, Reader, Source
 from ledger import schema as ledger_schema
+from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from ledger.port import Ledger
+from ledger.remote import RemoteLedger
+from mappings.mapper import Mapper
 from pipeline import settings as configuration
 from pipeline.faults import SettingsError
 from pipeline.mapping_files import mapping_of, rules_of
