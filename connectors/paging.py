@@ -94,6 +94,7 @@ class OffsetWalk:
         self._expected = min(overlap, place.offset)
         self._offset = place.offset - self._expected
         self._looked_back = False
+        self._joined = True
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -135,15 +136,15 @@ class OffsetWalk:
             return fetched
         if fetched.rows.keys:
             alone = not self._expected and len(self._before) == 1
-            return fetched if alone or self._joins(fetched.rows) else self._look_back(empty=False)
+            return fetched if alone or self._joins(fetched.rows) else self._look_back(fetched)
         if not self._expected:
             return fetched
         self._doubts[EMPTY_BETWEEN] = None
         again = self._fetch(self._offset, self._limit)
-        return again if again.rows.keys and self._joins(again.rows) else self._look_back(empty=not again.rows.keys)
+        return again if again.rows.keys and self._joins(again.rows) else self._look_back(again)
 
     def _joins(self, rows: Sliced) -> bool:
-        shares = not self._before.isdisjoint(rows.keys)
+        shares = not self._joined or not self._before.isdisjoint(rows.keys)
         if shares or self._seen is not None or self._last is None:
             return shares or not self._before
         first = next((rank for record in rows.records if (rank := self._order.rank(record)) is not None), None)
@@ -151,26 +152,24 @@ class OffsetWalk:
             return False
         return first > self._last if self._order.descending else first <= self._last
 
-    def _look_back(self, *, empty: bool) -> Fetched:
-        """Fetch ever further to the left; `empty` says that the page at the present offset had no rows at all."""
+    def _look_back(self, page: Fetched) -> Fetched:
+        """The first page further to the left that joins the one before, when `page` does not."""
         missed, stride, offset = self._offset, 2 * max(1, self._overlap), self._offset
-        while True:
+        while offset > 0:
             offset = max(0, offset - stride)
             stride *= 2
-            fetched = self._fetch(offset, self._limit)
-            if not fetched.rows.keys:
-                if offset == 0:
-                    raise PagedBadly("the list became empty while it was being read; nothing is concluded from that")
-                continue
-            if empty and offset + len(fetched.rows.keys) > missed:
-                raise PagedBadly(
-                    f"an empty page came at offset {missed:,}, where the source has rows: the list was not read to its end"
-                )
-            if self._joins(fetched.rows) or offset == 0:
-                if not self._joins(fetched.rows):
-                    self._doubts[MOVING] = None
+            earlier = self._fetch(offset, self._limit)
+            if not page.rows.keys and offset + len(earlier.rows.keys) > missed:
+                raise PagedBadly(f"an empty page came at offset {missed:,}, where the source has rows")
+            whole = offset == 0 and self._order.unique and self._seen is None
+            if earlier.rows.keys and (whole or self._joins(earlier.rows)):
                 self._offset, self._looked_back = offset, True
-                return fetched
+                return earlier
+        if not page.rows.keys:
+            raise PagedBadly("the list became empty while it was being read; nothing is concluded from that")
+        self._doubts[MOVING] = None
+        self._joined = False
+        return page
 
     def _verify(self, rows: Sliced) -> None:
         if self._seen is not None:

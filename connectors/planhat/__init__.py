@@ -1,1 +1,32 @@
-"""Planhat."""
+"""Planhat: deals, or opportunities of tenants without the 2026 revenue models (contracts/planhat.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connectors.planhat.api import PlanhatReader
+from connectors.planhat.options import PlanhatOptions
+from connectors.source import Promises, Source
+
+
+def _simulator(*args: Any, **settings: Any) -> Any:
+    """Imported when it is asked for: a simulated server needs more than a reader does."""
+    from connectors.planhat.simulator import PlanhatSimulator
+
+    return PlanhatSimulator(*args, **settings)
+
+
+SOURCE = Source(
+    name="planhat",
+    kinds=("deals", "opportunities"),
+    options=PlanhatOptions,
+    credentials=(("token",),),
+    open=PlanhatReader,
+    promises=Promises(
+        cursor="the newest updatedAt of a walk that came to its end; verified order, 10 minutes read again",
+        delete_signal="none",
+        limits="200 requests a minute, 2000 rows a page (clamped silently)",
+        changes_silently=("deletes", "cascades of a deleted company", "restores", "recomputed amounts"),
+    ),
+    simulator=_simulator,
+)

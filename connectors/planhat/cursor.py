@@ -1,0 +1,69 @@
+"""Planhat's cursor: which model is read, how far the source's clock was read, and where a full read stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from connectors.paging import Place
+from connectors.source import Cursor, Record
+
+Kind = Literal["deals", "opportunities"]
+
+
+class Full(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A full read under way: its place, and the watermark it will leave when it has come to the end."""
+
+    offset: int
+    last: str | None = None
+    ordered: bool = True
+    then: str | None = None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where the list is read on."""
+        return Place(self.offset, self.last, self.ordered)
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the cursor holds.
+
+    `watermark` is the newest `updatedAt` up to which everything was read. `whole` names the fields for which the list
+    was seen to show as much as get-one does.
+    """
+
+    model: Kind | None = None
+    watermark: str | None = None
+    full: Full | None = None
+    whole: str | None = None
+
+    def cursor(self) -> Cursor:
+        """This state as the JSON object that is committed."""
+        built: Cursor = msgspec.to_builtins(self)
+        return built
+
+
+def read(cursor: Cursor | None) -> State | None:
+    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
+    try:
+        return State() if cursor is None else msgspec.convert(cursor, State)
+    except msgspec.ValidationError:
+        return None
+
+
+def newest(records: Iterable[Record], began: str) -> str | None:
+    """The newest version that a read begun at `began` (ISO 8601, ms, Z) may leave as a watermark.
+
+    Stamps in the future do not count: one deal stamped 2099 would hide every later change. Where all of them lie in
+    the future, the source's clock is ahead of ours and `began` is the safe choice.
+    """
+    versions = [record.version for record in records if record.version is not None]
+    return max((version for version in versions if version <= began), default=began if versions else None)
+
+
+def later(one: str | None, other: str | None) -> str | None:
+    """The later of two watermarks: they never move back."""
+    return max(one or "", other or "") or None

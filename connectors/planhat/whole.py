@@ -1,0 +1,81 @@
+"""Whole rows: Planhat's lists may show less of a record than get-one does, and then get-one is asked."""
+
+from __future__ import annotations
+
+import msgspec
+
+from connectors.paging import Fetched
+from connectors.planhat.cursor import Kind
+from connectors.planhat.lists import Lists
+from connectors.slicing import Sliced
+from connectors.source import Found, Record
+from deals.identity import digest
+
+THIN = "the list shows fewer fields than a single read does, so each deal was read by itself"
+
+_LOOKED_AT = 50
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Wholeness:
+    """Decides once a read whether the list's rows can be trusted to be whole, and completes them if not.
+
+    Absent fields prove nothing, since a deal without a close date has none either way. So the row that lacks most of
+    the claimed fields is read by itself, and compared (section 4 of the contract).
+    """
+
+    def __init__(self, lists: Lists, kind: Kind, known: str | None) -> None:
+        self._lists = lists
+        self._kind = kind
+        self._claimed = lists.claimed(kind)
+        self._name = digest(",".join(sorted(self._claimed)).encode()).hex()[:16]
+        self._whole: bool | None = True if known == self._name or not self._claimed else None
+        if not lists.options.get_one_fallback:
+            self._whole = True
+
+    @property
+    def known(self) -> str | None:
+        """The name of the fields that were found whole, to be kept in the cursor."""
+        return self._name if self._whole else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator should know."""
+        return (THIN,) if self._whole is False else ()
+
+    def complete(self, fetched: Fetched, *, since: str = "") -> Sliced:
+        """The rows of a page, each of them whole.
+
+        When rows have to be read one by one, those older than `since` are left out; so are those meanwhile gone.
+        """
+        rows = fetched.rows
+        if self._whole is None:
+            self._whole = self._judge(rows.records)
+        if self._whole is not False:
+            return rows
+        wanted = [record for record in rows.records if record.version is None or record.version >= since]
+        answers = [self._lists.one(self._kind, record.source_id) for record in wanted]
+        records = [answer.record for answer in answers if isinstance(answer, Found)]
+        return Sliced(records, rows.spoiled, rows.keys)
+
+    def _judge(self, records: list[Record]) -> bool | None:
+        lacking = {}
+        for record in records[:_LOOKED_AT]:
+            if missing := self._claimed - _keys(record.raw):
+                lacking[record] = missing
+        if not lacking:
+            return True if records else None
+        record = max(lacking, key=lambda row: len(lacking[row]))
+        answer = self._lists.one(self._kind, record.source_id)
+        if not isinstance(answer, Found) or (record.version is not None and answer.record.version != record.version):
+            return None
+        return not lacking[record] & _keys(answer.record.raw)
+
+
+def _keys(raw: bytes) -> frozenset[str]:
+    """The keys of a record that say something; null says as little as absence does."""
+    try:
+        fields = _object.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return frozenset()
+    return frozenset(key for key, value in fields.items() if bytes(value) != b"null")
