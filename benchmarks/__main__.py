@@ -67,6 +67,8 @@ class Bench:
         with _scratch() as folder, dealsync_runs.installation(kind, self._server_url, folder) as ours:
             self._collect(ours.passes(self._pages, self._server_url))
             self._decisions(f'decided "unchanged", one look-up a page in {kind}', ours.store_url)
+            idle = measure.steady(partial(ours.command, "status")).spent.wall_s
+            self.table.figures.append(Figure(f"{ours.name}: `dealsync status`, start to end", idle * 1000, "ms"))
             peak = max(result.spent.peak_mb for result in self.table.results if result.contender == ours.name)
             what = f"{ours.name}: largest process in any pass at {self.table.deals:,} deals"
             self.table.figures.append(Figure(what, peak, "MB", at_most=WANTED_PEAK_MB))

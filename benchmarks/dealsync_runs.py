@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import measure, stage
@@ -57,7 +58,7 @@ class Dealsync:
             self._must_hold(pages.deals, shown)
         for verb in ("sweep", "pull"):
             stage.settle(server_url)
-            ended = self.command(verb, CONNECTION)
+            ended = measure.steady(partial(self.command, verb, CONNECTION))
             _must_be_idle(ended)
             yield Result(self.name, NOTHING, ended.spent, verb)
 
@@ -96,11 +97,10 @@ class Dealsync:
                     time.sleep(EMPTY_HANDED_PAUSE_S)
         finally:
             pull.kill()
-        return measure.together([pulled.spent, *parts], wall_s=time.perf_counter() - begun)
+        return measure.at_once([pulled.spent, *parts], wall_s=time.perf_counter() - begun)
 
     def _one_after_the_other(self, verb: str) -> Spent:
-        parts = [self.command(verb, CONNECTION).spent, self.command("publish").spent]
-        return measure.together(parts, wall_s=sum(part.wall_s for part in parts))
+        return measure.one_after_the_other([self.command(verb, CONNECTION).spent, self.command("publish").spent])
 
     def _must_hold(self, deals: int, total_cents: int) -> None:
         stage.must_equal(stage.sum_of(self.store_url, _LEDGER), (deals, total_cents))

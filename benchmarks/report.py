@@ -9,11 +9,12 @@ from benchmarks.results import PASSES, Figure, Ratio, Result, Table, ratios
 _EXPLAINED = """\
 All contenders ran one after the other on this machine, against the same page server and the same PostgreSQL (fsync,
 synchronous_commit and full_page_writes on; a fresh database each; a checkpoint before each pass). Each pass is a
-process of its own, as a schedule would start it. *wall* is from its start to its end, interpreter and imports included,
-and is what ratios and goals are held against; *working* is what the program itself says it took after its imports;
-*CPU* is the client's (user and system), without PostgreSQL and the page server, which share the cores; *peak* is the
-resident memory of the largest process. Each pass that changes something counts only because the number of deals and the
-sum of their amounts in the contender's table then equalled the source's.
+process of its own, as a schedule would start it; a short pass with nothing changed is the median of three. *wall* is
+from its start to its end, interpreter and imports included, and is what ratios and goals are held against; *working*
+is what the program itself says it took after its imports; *CPU* is the client's (user and system), without PostgreSQL
+and the page server, which share the cores; *peak* is the resident memory of the largest process. Each pass that
+changes something counts only because the number of deals and the sum of their amounts in the contender's table then
+equalled the source's.
 
 dealsync writes more than its peers: the raw record, the projection, the outbox, and in the ledger the source event, the
 hash-chained domain event and the deal. Its first load is `dealsync pull` with `dealsync publish` following in a second
