@@ -1,0 +1,198 @@
+"""Grammar: what may stand in a table, as frozen values; the checks that one key alone decides are made here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from mappings.transforms import DAY_READERS, TRANSFORMS
+from mappings.vocabulary import LONGEST_SLUG, near, slug
+
+_CUSTOM_KEY = re.compile(rf"[a-z0-9][a-z0-9_]{{0,{LONGEST_SLUG - 1}}}")
+
+
+def _several(value: Any) -> Any:
+    """`from = "a"` is `from = ["a"]`."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _path(path: str) -> str:
+    if not all(path.split(".")) or path.count(".") > 7:
+        raise ValueError("a record key, or keys joined by points such as owner.id, would be right")
+    return path
+
+
+def _reason(reason: str) -> str:
+    if not reason.strip():
+        raise ValueError("say in a few words why it is ignored")
+    return reason
+
+
+def _meaning(word: str) -> str:
+    if not word or word != word.strip() or len(word) > 100:
+        raise ValueError("a word for the ledger would be right: 1 to 100 characters, no blanks around it")
+    return word
+
+
+def _custom_key(key: str) -> str:
+    if not _CUSTOM_KEY.fullmatch(key):
+        raise ValueError(f"a custom key is snake_case of a-z 0-9 _, at most {LONGEST_SLUG} long, such as {slug(key)!r}")
+    return key
+
+
+def _one_of(known: Mapping[str, object]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"one of {', '.join(sorted(known))} would be right{near(name, known)}")
+        return name
+
+    return check
+
+
+Path: TypeAlias = Annotated[str, AfterValidator(_path)]
+Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_several), Field(min_length=1)]
+Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_several)]
+Words: TypeAlias = Mapping[str, Annotated[str, AfterValidator(_meaning)]]
+Reasons: TypeAlias = Mapping[str, Annotated[str, AfterValidator(_reason)]]
+CustomKey: TypeAlias = Annotated[str, AfterValidator(_custom_key)]
+Reading: TypeAlias = Annotated[str, AfterValidator(_one_of(TRANSFORMS))]
+DayReading: TypeAlias = Annotated[str, AfterValidator(_one_of(DAY_READERS))]
+Unmapped: TypeAlias = Literal["park", "pass"]
+
+
+class Rule(BaseModel):
+    """One piece of a table. Types are exact: a number where a text belongs is an error, not a text."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class AmountRule(Rule):
+    """`[KIND.amount]`: decimal money.
+
+    `from` is the key of the amount, the first of several that bears a value. `currency` is the key of its currency;
+    a table without one always takes the connection's `default_currency`. `numbers = "text"` also reads amounts in
+    quotes ("1234.50"). `whole_minor = true`: where the connection counts in minor units, a fraction parks the record
+    instead of being rounded.
+    """
+
+    sources: Paths = Field(alias="from")
+    currency: Path | None = None
+    numbers: Literal["json", "text"] = "json"
+    whole_minor: bool = False
+
+
+class OutcomeRule(Rule):
+    """`[KIND.stage.outcome]`: a key whose words decide before the stage is looked at.
+
+    A word in `words` is the stage. A word in `open`, a null or an absent key leaves it to the stage's own key. Any
+    other word parks the record.
+    """
+
+    sources: Paths = Field(alias="from")
+    words: Words
+    open: Texts = ()
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Every word the rule knows."""
+        return (*self.words, *self.open)
+
+
+class StageRule(Rule):
+    """`[KIND.stage]`: the stage's key and its vocabulary.
+
+    `unmapped = "pass"` lets a word that is not in `words` through as the source wrote it; otherwise it parks.
+    """
+
+    sources: Paths = Field(alias="from")
+    words: Words = Field(default_factory=dict)
+    unmapped: Unmapped = "park"
+    outcome: OutcomeRule | None = None
+
+
+class DayRule(Rule):
+    """`[KIND.close_date]`: a calendar day, from the first of several keys that bears one."""
+
+    sources: Paths = Field(alias="from")
+    transform: DayReading = Field(default="date", alias="as")
+
+
+class OwnerRule(Rule):
+    """`[KIND.owner]`: the owner's id in the source; the connection's `owners` table may turn it into another."""
+
+    sources: Paths = Field(alias="from")
+
+
+class CustomRule(Rule):
+    """`[KIND.custom]`: `our_key = { from = "theirKey", as = "text" }`."""
+
+    sources: Paths = Field(alias="from")
+    transform: Reading = Field(default="json", alias="as")
+
+
+class LabelRule(Rule):
+    """`[KIND.custom_fields.declared]`: `"Their Label" = { key = "our_key", as = "day" }`, both optional."""
+
+    key: CustomKey | None = None
+    transform: Reading = Field(default="json", alias="as")
+
+
+class CustomFieldsRule(Rule):
+    """`[KIND.custom_fields]`: an object of the source whose keys are labels that the tenant invents.
+
+    Each label passes under its slug unless it is `declared` or `ignored`. A text listed in `nothing` counts as if
+    the label were absent.
+    """
+
+    source: Path = Field(alias="from")
+    nothing: Texts = ()
+    declared: Mapping[str, LabelRule] = Field(default_factory=dict)
+    ignored: Reasons = Field(default_factory=dict)
+
+
+class KindMapping(Rule):
+    """How records of one kind are read. Every record key is claimed by a rule, ignored with a reason, or drift."""
+
+    amount: AmountRule
+    stage: StageRule
+    close_date: DayRule
+    owner: OwnerRule
+    required: Annotated[tuple[Path, ...], BeforeValidator(_several)] = ()
+    custom: Mapping[CustomKey, CustomRule] = Field(default_factory=dict)
+    custom_fields: CustomFieldsRule | None = None
+    ignored: Reasons = Field(default_factory=dict)
+
+    def claims(self) -> Iterator[tuple[str, str]]:
+        """Every record path that some rule reads, with the place of the rule in the table."""
+        for path in self.required:
+            yield path, "required"
+        yield from ((path, "amount") for path in self.amount.sources)
+        if self.amount.currency is not None:
+            yield self.amount.currency, "amount.currency"
+        yield from ((path, "stage") for path in self.stage.sources)
+        if self.stage.outcome is not None:
+            yield from ((path, "stage.outcome") for path in self.stage.outcome.sources)
+        yield from ((path, "close_date") for path in self.close_date.sources)
+        yield from ((path, "owner") for path in self.owner.sources)
+        for key, rule in self.custom.items():
+            yield from ((path, f"custom.{key}") for path in rule.sources)
+        if self.custom_fields is not None:
+            yield self.custom_fields.source, "custom_fields"
+
+    def fields(self) -> frozenset[str]:
+        """The top-level record keys that some rule reads."""
+        return frozenset(head(path) for path, _ in self.claims())
+
+
+def head(path: str) -> str:
+    """The top-level record key of a path: `owner` of `owner.id`."""
+    return path.partition(".")[0]
+
+
+def custom_key(source: str, label: str, reserved: frozenset[str]) -> str:
+    """The custom key a label passes under: its slug, prefixed with the source's name where the ledger reserves it."""
+    key = slug(label)
+    return f"{source}_{key}" if key in reserved else key
