@@ -1,0 +1,227 @@
+"""Sections: what each part of the configuration may hold (DESIGN sections 6 and 8)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, model_validator
+
+from connectors.registry import sources
+from connectors.source import Options
+from connectors.times import Duration
+from pipeline.addresses import base_address, broker_address, store_address
+from pipeline.faults import Unknown
+from pipeline.nearest import meant
+from pipeline.secret import HOW, Secret, reference
+
+CREDENTIALS = ("token", "client_id", "client_secret")
+
+
+def _read_with(info: ValidationInfo) -> tuple[Mapping[str, str], Path]:
+    """The environment and the folder that the configuration is read with."""
+    assert info.context is not None
+    return info.context["environ"], info.context["folder"]
+
+
+def _secret(value: Any, info: ValidationInfo) -> Secret:
+    return reference(value, *_read_with(info))
+
+
+def _plain_or_secret(value: Any, info: ValidationInfo) -> str | Secret:
+    if isinstance(value, str) and value.strip():
+        return str(value)
+    return _secret(value, info)
+
+
+def _table_file(value: Any, info: ValidationInfo) -> TableFile:
+    if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str) and value["file"].strip():
+        return TableFile(file=_read_with(info)[1] / value["file"])
+    raise ValueError('write { file = "name.csv" }')
+
+
+def _owners(value: Any, info: ValidationInfo) -> str | TableFile:
+    if isinstance(value, str):
+        if value in ("source_id", "email"):
+            return str(value)
+        raise ValueError(f'found {value[:40]!r}; write "source_id", "email" or {{ file = "owners.csv" }}')
+    return _table_file(value, info)
+
+
+def _currency(value: Any) -> str:
+    from deals.money import currency_code
+
+    if not isinstance(value, str):
+        raise ValueError('write a currency code as text, like "USD"')  # noqa: TRY004 - pydantic collects ValueErrors
+    return currency_code(value)
+
+
+def _source(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError('write the name of a source as text, like "planhat"')  # noqa: TRY004
+    if value not in (known := sources()):
+        raise ValueError(f"there is no source {value[:40]!r}; {meant(value, known)}")
+    return str(value)
+
+
+SecretSetting: TypeAlias = Annotated[Secret, PlainValidator(_secret)]
+Currency: TypeAlias = Annotated[str, PlainValidator(_currency)]
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=1000)]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+Prefix: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Interval: TypeAlias = Annotated[Duration, Field(ge=timedelta(seconds=1))]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+
+class TableFile(_Strict):
+    """A CSV file beside the configuration."""
+
+    file: Path
+
+
+class StoreSettings(_Strict):
+    """`[store]`: the database. `url` is `sqlite:///file` (made absolute) or `postgresql://user@host/name`."""
+
+    url: Annotated[str, BeforeValidator(store_address)] = Field(
+        default="sqlite:///dealsync.db", repr=False, validate_default=True
+    )
+
+
+class BrokerSettings(_Strict):
+    """`[broker]`: what rings for workers; `none` when nothing does and the database is polled."""
+
+    url: Annotated[str, BeforeValidator(broker_address)] = Field(default="none", repr=False)
+
+
+class LedgerSettings(_Strict):
+    """`[ledger]`: where events go. `url`, `api_key` and `requests_per_minute` belong to `openquota`."""
+
+    kind: Literal["embedded", "openquota"] = "embedded"
+    url: Annotated[str, BeforeValidator(base_address)] = "https://api.openquota.ai/v1"
+    api_key: SecretSetting | None = None
+    currency: Currency = "USD"
+    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> LedgerSettings:
+        if self.kind == "openquota" and self.api_key is None:
+            raise ValueError(f'kind = "openquota" needs api_key; {HOW}')
+        foreign = self.model_fields_set & {"url", "api_key", "requests_per_minute"}
+        if self.kind == "embedded" and foreign:
+            raise ValueError(f'{", ".join(sorted(foreign))} can only be set with kind = "openquota"')
+        return self
+
+
+class Webhook(_Strict):
+    """`[connections.NAME.webhook]`: how deliveries are told from forgeries; any one of `secrets` verifies."""
+
+    secrets: list[SecretSetting] = Field(min_length=1, max_length=10)
+    scheme: Literal["hmac", "header", "leadlex"] | None = None
+    header: Text | None = None
+    signature_header: Text | None = None
+    timestamp_header: Text | None = None
+    delivery_header: Text | None = None
+    signed: Literal["body", "timestamp.body", "auto"] | None = None
+    tolerance: Interval | None = None
+    workspace_id: Text | None = None
+
+
+class Connection(_Strict):
+    """`[connections.NAME]`: one configured account of a source.
+
+    `options` is the source's own options model. `park_limit` is the share of a run's records that may be parked before
+    the run stops. `rates` and a `file` of `owners` are absolute paths; `mapping` is relative to the configuration.
+    """
+
+    source: Annotated[str, PlainValidator(_source)]
+    base_url: Annotated[str, BeforeValidator(base_address)]
+    token: SecretSetting | None = None
+    client_id: Annotated[str | Secret, PlainValidator(_plain_or_secret)] | None = None
+    client_secret: SecretSetting | None = None
+    mapping: Text | None = None
+    pull_every: Interval = timedelta(minutes=5)
+    sweep_every: Interval = timedelta(hours=24)
+    reconcile_every: Interval = timedelta(hours=24)
+    currency_policy: Literal["park", "convert", "pass"] = "park"
+    default_currency: Currency | None = None
+    rates: Annotated[TableFile, PlainValidator(_table_file)] | None = None
+    owners: Annotated[Literal["source_id", "email"] | TableFile, PlainValidator(_owners)] = "source_id"
+    owner_policy: Literal["park", "null"] = "park"
+    external_id_prefix: Prefix | None = None
+    park_limit: float = Field(default=0.2, ge=0, le=1)
+    account: Text | None = None
+    webhook: Webhook | None = None
+    options: Options
+
+    @model_validator(mode="after")
+    def _rates_where_converted(self) -> Connection:
+        if (self.currency_policy == "convert") != (self.rates is not None):
+            raise ValueError('rates = { file = "rates.csv" } and currency_policy = "convert" need each other')
+        return self
+
+    def credentials(self) -> dict[str, str]:
+        """The secrets themselves, by their keys. Raises `SettingsError` for one that is not there."""
+        given = {name: getattr(self, name) for name in CREDENTIALS}
+        return {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+
+class Settings(_Strict):
+    """The whole configuration. `file` is where it was read, `folder` what its relative paths start from."""
+
+    store: StoreSettings = Field(default_factory=lambda: StoreSettings())
+    broker: BrokerSettings = BrokerSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    connections: dict[Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")], Connection] = Field(
+        default={}
+    )
+    file: Path
+    folder: Path
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Settings:
+        prefixes = Counter(one.external_id_prefix or name for name, one in self.connections.items())
+        for prefix, times in prefixes.items():
+            if times > 1:
+                raise ValueError(
+                    f"{times} connections give their deals the external_id_prefix {prefix!r}; deals would be mixed up"
+                )
+        return self
+
+    def connection(self, name: str) -> Connection:
+        """A configured connection. Raises `Unknown` with the nearest known name."""
+        try:
+            return self.connections[name]
+        except KeyError:
+            shown = re.sub(r"[^\x20-\x7e]", "?", name[:64])
+            raise Unknown(f"there is no connection {shown!r} in {self.file}; {meant(name, self.connections)}") from None
+
+
+def section(place: tuple[str, ...]) -> type[BaseModel] | None:
+    """The model that says which keys are known at a key path; None where keys are free or unknown."""
+    match place:
+        case ():
+            return Settings
+        case ("store",):
+            return StoreSettings
+        case ("broker",):
+            return BrokerSettings
+        case ("ledger",):
+            return LedgerSettings
+        case ("connections", _):
+            return Connection
+        case ("connections", _, "webhook"):
+            return Webhook
+    return None
