@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import cache
 from typing import Literal
 
 import iso4217
+import msgspec
 
 AmountUnit = Literal["major", "minor"]
 
 _WIDE = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Minor:
+class Minor(msgspec.Struct, frozen=True, gc=False):
     """An amount in minor units; `rounded` says that a fraction of a minor unit was lost."""
 
     units: int
@@ -56,8 +55,8 @@ def minor_units(amount: Decimal, currency: str, unit: AmountUnit = "major") -> M
     if not amount.is_finite() or abs(amount.adjusted()) > 30:
         raise ValueError("the amount is not a finite number of sensible size")
     scaled = amount.scaleb(places, _WIDE) if unit == "major" else amount
-    whole = scaled.quantize(Decimal(1), context=_WIDE)
-    return Minor(int(whole), rounded=whole != scaled)
+    whole = round(scaled)  # half-even, whatever the context
+    return Minor(whole, rounded=whole != scaled)
 
 
 def major_units(units: int, currency: str) -> str:

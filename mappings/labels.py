@@ -17,13 +17,14 @@ REMEMBERED = 5_000
 
 
 class _Label(NamedTuple):
-    """What becomes of one label. `taken_by` names the rule that owns the label's key already."""
+    """What becomes of one label. `odd` ones need a second look: they are ignored, prefixed, or `taken_by` names the
+    rule that has their key already."""
 
     key: str
     read: Transform
     transform: str
+    odd: bool = False
     ignored: bool = False
-    prefixed: bool = False
     taken_by: str = ""
 
 
@@ -60,16 +61,14 @@ class Labels:
         labels, nothing = self._labels, self._nothing
         for name, value in found.items():
             label = labels.get(name) or self._resolve(name)
-            if label.ignored or (type(value) is str and value in nothing):
+            key, read, odd = label.key, label.read, label.odd
+            if (type(value) is str and value in nothing) or (odd and self._is_settled(name, label, flags, problems)):
                 continue
-            key = label.key
-            if label.taken_by or key in custom:
-                problems.append(self._collision(name, label, found))
+            if key in custom:
+                problems.append(self._twin(name, key, found))
                 continue
-            if label.prefixed and "custom_key_prefixed" not in flags:
-                flags.append("custom_key_prefixed")
             try:
-                custom[key] = None if value is None else label.read(value)
+                custom[key] = None if value is None else read(value)
             except Unreadable as error:
                 where = f"{self._place}.{shown(name)}"
                 problems.append(Problem(key, error.reason or "BAD_VALUE", f"{where}: {error}"))
@@ -107,23 +106,26 @@ class Labels:
     def _resolve(self, name: str) -> _Label:
         bare = custom_key(self._source, name, frozenset())
         key = custom_key(self._source, name, RESERVED)
-        label = _Label(
-            key,
-            anything,
-            "json",
-            ignored=name in self._rule.ignored,
-            prefixed=key != bare,
-            taken_by=self._taken.get(key, ""),
-        )
+        ignored = name in self._rule.ignored
+        taken_by = "" if ignored else self._taken.get(key, "")
+        label = _Label(key, anything, "json", ignored or bool(taken_by) or key != bare, ignored, taken_by)
         if len(self._labels) < REMEMBERED:
             self._labels[name] = label
         return label
 
-    def _collision(self, name: str, label: _Label, found: dict[str, Any]) -> Problem:
-        other = label.taken_by
-        if not other:
-            twins = (twin for twin in found if twin != name and self.key(twin)[0] == label.key)
-            other = f"the label {shown(next(twins, name))}"
+    def _is_settled(self, name: str, label: _Label, flags: list[str], problems: list[Problem]) -> bool:
+        """Whether an odd label's value is not to be read: the label is ignored, or another rule has its key."""
+        if label.taken_by:
+            problems.append(self._collision(name, label.key, label.taken_by))
+        elif not label.ignored and "custom_key_prefixed" not in flags:
+            flags.append("custom_key_prefixed")
+        return label.ignored or bool(label.taken_by)
+
+    def _twin(self, name: str, key: str, found: dict[str, Any]) -> Problem:
+        twins = (twin for twin in found if twin != name and self.key(twin)[0] == key)
+        return self._collision(name, key, f"the label {shown(next(twins, name))}")
+
+    def _collision(self, name: str, key: str, taken_by: str) -> Problem:
+        what = f"its custom key {key!r} is taken by {taken_by}"
         advice = f"give it a key of its own in [{self._kind}.custom_fields.declared]"
-        what = f"its custom key {label.key!r} is taken by {other}; {advice}"
-        return Problem(label.key, "KEY_COLLISION", f"{self._place}.{shown(name)}: {what}")
+        return Problem(key, "KEY_COLLISION", f"{self._place}.{shown(name)}: {what}; {advice}")

@@ -60,11 +60,23 @@ class Mapper:
 class _Plan:
     """The rules of one kind, compiled."""
 
-    __slots__ = ("_alternatives", "_close_day", "_known", "_money", "_owner", "_plain", "_required", "_stage", "labels")
+    __slots__ = (
+        "_alternatives",
+        "_close_day",
+        "_known",
+        "_money",
+        "_owner",
+        "_plain",
+        "_required",
+        "_required_within",
+        "_stage",
+        "labels",
+    )
 
     def __init__(self, kind: str, source: str, rule: KindMapping, rules: Rules) -> None:
         self._known = frozenset((*rule.fields(), *rule.ignored))
-        self._required = [(path, finder((path,))) for path in rule.required]
+        self._required = frozenset(path for path in rule.required if "." not in path)
+        self._required_within = [(path, finder((path,))) for path in rule.required if "." in path]
         self._stage = _stage_reader(kind, rule.stage)
         self._close_day = _day_reader(rule)
         self._owner = _owner_reader(rule, rules)
@@ -83,22 +95,22 @@ class _Plan:
         custom: dict[str, Json] = {}
         flags: list[str] = []
         problems: list[Problem] = []
-        for path, find in self._required:
-            self._demand(path, find, record, problems)
+        if self._required_within or not self._required <= record.keys():
+            self._demand(record, problems)
         stage = self._stage(record, flags, problems)
         day = self._close_day(record, problems)
         owner = self._owner(record, flags, problems)
         amount = self._money.read(record, day, custom, flags, problems)
         get = record.get
         for key, place, read in self._plain:
-            value = get(place, ABSENT)
-            if value is None:
-                custom[key] = None
-            elif value is not ABSENT:
+            value = get(place)
+            if value is not None:
                 try:
                     custom[key] = read(value)
                 except Unreadable as error:
                     problems.append(Problem(key, error.reason or "BAD_VALUE", f"{place}: {error}"))
+            elif place in record:
+                custom[key] = None
         if self._alternatives:
             self._read_alternatives(record, custom, problems)
         if self.labels is not None:
@@ -106,17 +118,20 @@ class _Plan:
         if problems:
             return Unmappable(tuple(problems))
         state = DealState(amount_cents=amount, stage=stage, close_date=day, owner_external_id=owner, custom=custom)
-        drift = () if record.keys() <= self._known else tuple(record.keys() - self._known)
+        drift = () if self._known.issuperset(record) else tuple(record.keys() - self._known)
         return Mapped(state, tuple(flags), drift)
 
-    def _demand(self, path: str, find: Callable[[Record], Any], record: Record, problems: list[Problem]) -> None:
-        try:
-            if find(record) is not ABSENT:
-                return
-            what = "is absent; the table requires it"
-        except Unreadable as error:
-            what = str(error)
-        problems.append(Problem(path, "MISSING_KEY", f"{path}: {what}"))
+    def _demand(self, record: Record, problems: list[Problem]) -> None:
+        """Report the required keys that the record does not bear."""
+        missing = sorted(self._required - record.keys())
+        for path, find in self._required_within:
+            try:
+                if find(record) is ABSENT:
+                    missing.append(path)
+            except Unreadable as error:
+                problems.append(Problem(path, "BAD_VALUE", f"{path}: {error}"))
+        for path in missing:
+            problems.append(Problem(path, "MISSING_KEY", f"{path}: is absent; the table requires it"))
 
     def _read_alternatives(self, record: Record, custom: dict[str, Json], problems: list[Problem]) -> None:
         for key, places, find, read in self._alternatives:

@@ -19,6 +19,8 @@ def finder(paths: Sequence[str]) -> Callable[[Record], Any]:
     """
     if len(paths) == 1:
         return _single(paths[0])
+    if not any("." in path for path in paths):
+        return _first_key(paths)
     return _first([_single(path) for path in paths])
 
 
@@ -62,6 +64,22 @@ def _first(finders: Sequence[Callable[[Record], Any]]) -> Callable[[Record], Any
         for each in finders:
             value = each(record)
             if not _nothing(value):
+                return value
+            if value is not ABSENT:
+                best = value
+        return best
+
+    return find
+
+
+def _first_key(keys: Sequence[str]) -> Callable[[Record], Any]:
+    """What `_first` does, for keys of the record itself: spelt out because a first load runs it for every record."""
+
+    def find(record: Record) -> Any:
+        best: Any = ABSENT
+        for key in keys:
+            value = record.get(key, ABSENT)
+            if value is not None and value is not ABSENT and (type(value) is not str or value.strip()):
                 return value
             if value is not ABSENT:
                 best = value

@@ -19,6 +19,9 @@ Numbers: TypeAlias = Literal["json", "text"]
 FIRST_YEAR, LAST_YEAR = 1900, 2999
 """Dates outside these years are a typing error, not a deal."""
 
+_PLAIN = 10**18
+"""Integers below it are canonical as they are."""
+
 DEEPEST = 32
 """Lists and objects within a custom value may lie so deep."""
 
@@ -36,20 +39,24 @@ def text(value: Any) -> str | None:
     """A text without the blanks around it; an empty one is null, because that is how a CRM's form clears a field."""
     if type(value) is not str:
         raise _unfit(value, "a text")
+    if value.isascii() and "\x00" not in value:  # what nearly all texts are, decided without another call
+        return value.strip() or None
     return _storable(value.strip()) or None
 
 
 def identity(value: Any) -> str | None:
     """An id as text: a text without the blanks around it (empty is null), or an integer written out."""
+    if type(value) is str:
+        return text(value)
     if type(value) is int:
         return str(json_number(value))
-    if type(value) is not str:
-        raise _unfit(value, "an id: a text or an integer")
-    return _storable(value.strip()) or None
+    raise _unfit(value, "an id: a text or an integer")
 
 
 def json_number(value: Any) -> int | Decimal:
     """A JSON number, exact. A boolean is none, and a number in quotes is a text."""
+    if type(value) is int and -_PLAIN < value < _PLAIN:
+        return value
     if type(value) is not int and type(value) is not Decimal:
         raise _unfit(value, "a number without quotes")
     return _canonical(value)  # type: ignore[return-value]
@@ -98,20 +105,22 @@ def anything(value: Any) -> Json:
     """Any JSON value in its canonical form, up to 32 levels deep."""
     kind = type(value)
     if kind is str:
-        return _storable(value)
+        return value if value.isascii() and "\x00" not in value else _storable(value)
+    if kind is bool or (kind is int and -_PLAIN < value < _PLAIN):
+        return value  # type: ignore[no-any-return]
     if kind is dict or kind is list:
         _check_within(value, DEEPEST)
     return _canonical(value)
 
 
-def iso(read: Callable[[Any], date | None]) -> Transform:
-    """A reader of days as a reader of JSON: the day as `YYYY-MM-DD`."""
+def iso_date(value: Any) -> str | None:
+    """The day that `calendar_date` reads, as `YYYY-MM-DD`."""
+    return _iso_in(value) if type(value) is str and len(value) <= 40 else _iso(calendar_date(value))
 
-    def read_iso(value: Any) -> str | None:
-        day = read(value)
-        return None if day is None else day.isoformat()
 
-    return read_iso
+def iso_day_number(value: Any) -> str | None:
+    """The day that `day_number` reads, as `YYYY-MM-DD`."""
+    return _iso(day_number(value))
 
 
 TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
@@ -121,8 +130,8 @@ TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
         "number": json_number,
         "text_number": text_number,
         "boolean": boolean,
-        "date": iso(calendar_date),
-        "day": iso(day_number),
+        "date": iso_date,
+        "day": iso_day_number,
         "json": anything,
     }
 )
@@ -148,6 +157,15 @@ def _day_in(value: str) -> date | None:
     if not FIRST_YEAR <= day.year <= LAST_YEAR:
         raise _unfit(value, _SENSIBLE)
     return day
+
+
+@lru_cache(maxsize=8192)
+def _iso_in(value: str) -> str | None:
+    return _iso(_day_in(value))
+
+
+def _iso(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _storable(value: str) -> str:
