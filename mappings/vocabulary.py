@@ -25,7 +25,8 @@ def slug(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKD", text).casefold()
     plain = unicodedata.normalize("NFKD", folded)
-    key = _GAPS.sub("_", plain).strip("_")
+    bare = "".join(char for char in plain if not unicodedata.combining(char))
+    key = _GAPS.sub("_", bare).strip("_")
     lost = any(not char.isascii() and char.isalnum() for char in plain)
     if key and not lost and len(key) <= LONGEST_SLUG:
         return key
