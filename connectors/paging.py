@@ -93,7 +93,7 @@ class OffsetWalk:
         self._before: frozenset[str] = frozenset()
         self._expected = min(overlap, place.offset)
         self._offset = place.offset - self._expected
-        self._looked_back = False
+        self._catch_up = 0
         self._joined = True
 
     @property
@@ -115,20 +115,22 @@ class OffsetWalk:
                 return
             self._verify(rows)
             fresh = self._fresh(rows)
-            beyond = len(rows.keys) > self._expected and not self._looked_back
-            repeats = 0 if fresh else repeats + beyond
+            end = self._offset + len(rows.keys)
+            behind = end <= self._catch_up
+            if fresh:
+                repeats = 0
+            elif len(rows.keys) > self._expected and not behind:
+                repeats += 1
             if repeats >= _REPEATS:
                 raise PagedBadly(
                     f"the same {len(rows.keys):,} rows come again whatever the offset, so the list has no end. "
                     "Ask the source's support whether paging works for this account"
                 )
             self._remember(rows)
-            end = self._offset + len(rows.keys)
             yield Step(fetched, Place(end, self._last, self._seen is None), self.doubts)
             # Nothing new: the next request must be the empty page that proves the end.
-            self._expected = min(self._overlap, len(rows.keys) - 1) if fresh or self._looked_back else 0
+            self._expected = min(self._overlap, len(rows.keys) - 1) if fresh or behind else 0
             self._offset = end - self._expected
-            self._looked_back = False
 
     def _joining(self, fetched: Fetched) -> Fetched:
         """The page itself when it joins the one before, else the first page further back that does."""
@@ -163,7 +165,8 @@ class OffsetWalk:
                 raise PagedBadly(f"an empty page came at offset {missed:,}, where the source has rows")
             whole = offset == 0 and self._order.unique and self._seen is None
             if earlier.rows.keys and (whole or self._joins(earlier.rows)):
-                self._offset, self._looked_back = offset, True
+                self._offset = offset
+                self._catch_up = max(missed, offset + len(earlier.rows.keys))
                 return earlier
         if not page.rows.keys:
             raise PagedBadly("the list became empty while it was being read; nothing is concluded from that")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ _LONGEST_PACING_S = 60.0
 _LIMITED_S = 60.0
 _PATIENCE = 4
 _SKEW = timedelta(days=1)
+_SECONDS = re.compile(r"-?\d+", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.:_-]+", re.ASCII)
 _log = structlog.get_logger()
 
 
@@ -91,7 +94,7 @@ def base_url(text: str) -> httpx.URL:
         url = httpx.URL(text.strip().rstrip("/"))
     except httpx.InvalidURL as error:
         raise Misconfigured(f"base_url is no URL ({error}); write one like https://api.example.com") from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host.decode("ascii", "replace")):
         raise Misconfigured("base_url must begin with https:// and name a host, like https://api.example.com")
     if url.userinfo:
         raise Misconfigured("base_url must not carry a user or a password; put the secret into its own setting")
@@ -290,7 +293,7 @@ class Transport:
 
     def _retry_after(self, headers: httpx.Headers) -> float | None:
         text = headers.get("retry-after", "").strip()
-        if text.lstrip("-").isdecimal():
+        if _SECONDS.fullmatch(text):
             wait = float(text[:12])
         elif moment := _http_date(text):
             here = _http_date(headers.get("date", "")) or datetime.fromisoformat(self._now())
@@ -302,9 +305,12 @@ class Transport:
 
 def _host(location: str) -> str:
     try:
-        return httpx.URL(location).host[:100] or "another path"
+        host = httpx.URL(location).host
     except httpx.InvalidURL:
         return "nowhere"
+    if not host:
+        return "another path"
+    return host[:100] if _HOST.fullmatch(host) else "nowhere"
 
 
 def _limits(options: Options) -> list[tuple[int, float]]:
