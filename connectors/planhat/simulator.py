@@ -1,4 +1,4 @@
-"""The simulated Planhat API: what contracts call `/deals`, `/opportunities` and their neighbours, over a tenant."""
+"""The simulated Planhat API: `/deals`, `/opportunities` and their neighbours, served over a simulated tenant."""
 
 from __future__ import annotations
 
