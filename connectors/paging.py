@@ -15,7 +15,7 @@ EMPTY_BETWEEN = "an empty page came where rows had just been seen"
 MOVING = "rows moved so far between two pages that some may have been skipped"
 
 _REPEATS = 2
-"""So many pages in a row without a row that is new end a walk: the source ignores the offset."""
+"""Seen so often, what could be rows moving just then is the source ignoring the offset, or cutting its list short."""
 
 
 class PagedBadly(Unintelligible):
@@ -94,6 +94,7 @@ class OffsetWalk:
         self._expected = min(overlap, place.offset)
         self._offset = place.offset - self._expected
         self._catch_up = 0
+        self._contradicted = 0
         self._joined = True
 
     @property
@@ -162,7 +163,9 @@ class OffsetWalk:
             stride *= 2
             earlier = self._fetch(offset, self._limit)
             if not page.rows.keys and offset + len(earlier.rows.keys) > missed:
-                raise PagedBadly(f"an empty page came at offset {missed:,}, where the source has rows")
+                self._contradicted += 1
+                if self._contradicted >= _REPEATS:
+                    raise PagedBadly(f"an empty page came at offset {missed:,}, where the source has rows")
             whole = offset == 0 and self._order.unique and self._seen is None
             if earlier.rows.keys and (whole or self._joins(earlier.rows)):
                 self._offset = offset

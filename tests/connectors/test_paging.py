@@ -118,7 +118,7 @@ def test_whatever_moves_a_row_that_was_there_all_the_time_is_read(
 ):
     listing = Listing(count, clamp=clamp)
     always = set(listing.rows)
-    restored = next((when for when, what, _ in moves if what == "restore"), None)  # two in a row look like a repeat
+    restored = next((when for when, what, _ in moves if what == "restore"), None)  # several look like a repeated page
 
     def between(request: int) -> None:
         for when, what, number in moves:
@@ -133,8 +133,7 @@ def test_whatever_moves_a_row_that_was_there_all_the_time_is_read(
     try:
         read = ids(walk.steps())
     except PagedBadly as fault:
-        assert "became empty" in str(fault)  # noqa: PT017
-        assert not listing.rows
+        assert not listing.rows or (restored is not None and "come again" in str(fault))  # noqa: PT017
         return
     assert always <= read
 
@@ -186,7 +185,7 @@ def test_a_page_of_nothing_but_spoiled_rows_repeated_for_ever_ends_too():
 def test_an_empty_page_too_early_is_not_the_end():
     listing = Listing(100)
     listing.served = lambda offset, rows: [] if offset > 30 else rows
-    with pytest.raises(PagedBadly, match=r"empty page came at offset 35, where the source has rows"):
+    with pytest.raises(PagedBadly, match=r"empty page came at offset 3\d, where the source has rows"):
         list(listing.walk().steps())
 
 
@@ -295,3 +294,22 @@ def test_rows_that_moved_out_of_sight_leave_a_doubt():
     listing.between = replace
     list(walk.steps())
     assert MOVING in walk.doubts
+
+
+def test_a_walk_that_looked_far_back_is_not_taken_for_one_that_repeats_itself():
+    listing = Listing(4)
+    listing.rows["000100"] = "v"
+    listing.between = lambda request: listing.rows.pop("000000", None) and None if request == 3 else None
+    assert "000100" in ids(listing.walk(limit=2, overlap=2).steps())
+
+
+def test_looking_back_in_vain_is_not_tried_again_for_every_page():
+    listing = Listing()
+    walk = listing.walk_newest()
+
+    def replace(request: int) -> None:
+        listing.rows = {f"{request:03}-{number:03}": "same" for number in range(100)}
+
+    listing.between = replace
+    list(walk.steps())
+    assert len(listing.asked) <= 20
