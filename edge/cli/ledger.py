@@ -1,0 +1,139 @@
+"""Ledger: serve, verify and rebuild the embedded ledger, and manage the keys of its API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge.cli.exits import DONE, INTEGRITY, USAGE, Failed
+from edge.cli.options import Config, Host, Json, Port, Quiet
+from edge.cli.terminal import Terminal
+
+group = typer.Typer(no_args_is_help=True, help="The embedded ledger.")
+keys = typer.Typer(no_args_is_help=True, help="Keys of the ledger's API.")
+group.add_typer(keys, name="keys")
+
+_WIDTHS = {"ID": 30, "NAME": 20, "PREFIX": 14, "ORG": 14, "SCOPES": 30, "STATE": 10}
+
+
+@group.command()
+def serve(
+    ctx: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 8800,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Serve the ledger's HTTP API until it is told to stop."""
+    terminal = Terminal.of(ctx, as_json, config, quiet, level="info")
+    from edge.cli.serving import serve as listen
+    from pipeline.ledger_tools import service_app
+
+    listen(terminal, service_app(terminal.settings()), (host, port), "the ledger", "/v1")
+
+
+@group.command()
+def verify(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """Check the ledger's hash chain, its sequence, its keys and its deals."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import verify as verb
+
+    verdict = verb(terminal.settings())
+    if terminal.json:
+        terminal.document(verdict)
+    elif verdict["ok"]:
+        terminal.line(f"the ledger is whole: {verdict['events']:,} events, {verdict['deals']:,} deals")
+    else:
+        bad = verdict["first_bad"] or {}
+        terminal.complain(f"the ledger is damaged: {bad.get('table')} row {bad.get('row')}: {bad.get('why')}")
+    raise typer.Exit(DONE if verdict["ok"] else INTEGRITY)
+
+
+@group.command()
+def rebuild(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """Compute the ledger's deals anew from its events."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import rebuild as verb
+
+    deals = verb(terminal.settings())
+    if terminal.json:
+        terminal.document({"deals": deals})
+    elif not terminal.quiet:
+        terminal.line(f"{deals:,} deals rebuilt from the events")
+
+
+@keys.command()
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[list[str], typer.Option("--scope", help="What it may do; may be repeated.")],
+    org: Annotated[
+        str | None, typer.Option("--org", help="The organisation it belongs to.", show_default=False)
+    ] = None,
+    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests a minute.", show_default=False)] = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a key; it is shown this once."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import keys_create
+
+    try:
+        made = keys_create(terminal.settings(), name, scope, org, rpm)
+    except ValueError as error:
+        raise Failed(str(error), USAGE) from error
+    if terminal.json:
+        terminal.document(made)
+        return
+    terminal.line(made["key"])
+    terminal.note(f"key {made['key_id']} for {', '.join(made['scopes'])}; it will not be shown again")
+
+
+@keys.command("list")
+def list_(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """Every key, without its text."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import keys_list
+
+    found = keys_list(terminal.settings())
+    if terminal.json:
+        terminal.stream("keys", found)
+        return
+    rows = (
+        [
+            one["key_id"],
+            one.get("name"),
+            one["prefix"],
+            one["org"],
+            ", ".join(one["scopes"]),
+            "revoked" if one.get("revoked_at") else "in force",
+        ]
+        for one in found
+    )
+    if not terminal.table(_WIDTHS, rows):
+        terminal.note("there are no keys")
+
+
+@keys.command()
+def revoke(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID")],
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Revoke a key at once."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import keys_revoke
+
+    revoked = keys_revoke(terminal.settings(), key_id)
+    if terminal.json:
+        terminal.document({"revoked": revoked})
+    elif not revoked:
+        raise Failed(f"there is no key {key_id!r} in force: `dealsync ledger keys list` shows them", USAGE)
+    elif not terminal.quiet:
+        terminal.line(f"{key_id} is revoked")
+    raise typer.Exit(DONE if revoked else USAGE)

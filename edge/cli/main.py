@@ -1,0 +1,116 @@
+"""Main: the command line `dealsync`, from its arguments to its exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.cli import deals, demo, ledger, mapping, operations, parked, runs, sandbox, setup
+from edge.cli.exits import BUG, INTERRUPTED, UNREAD, code_of, told
+from edge.cli.terminal import Terminal, leave, open_nowhere
+
+app = typer.Typer(
+    name="dealsync",
+    help="CRM deals in, commission-ledger events out, exactly once in effect, with a reason for every cent.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"dealsync {version('dealsync')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_the_command(
+    ctx: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", help="The configuration.", show_default=False)] = None,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    terminal = ctx.find_object(Terminal)
+    assert terminal is not None
+    terminal.config = config
+
+
+app.add_typer(demo.app)
+app.add_typer(setup.app)
+app.add_typer(operations.app)
+app.add_typer(runs.app)
+app.add_typer(deals.group, name="deals")
+app.add_typer(deals.app)
+app.add_typer(parked.group, name="parked")
+app.add_typer(mapping.group, name="mapping")
+app.add_typer(ledger.group, name="ledger")
+app.add_typer(sandbox.app)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; whatever happens is told in a line, never in a traceback."""
+    sys.stdout = sys.stdout or open_nowhere()
+    sys.stderr = sys.stderr or open_nowhere()
+    terminal = Terminal()
+    code = _run(arguments, terminal)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        leave(sys.stdout)
+        return code or UNREAD
+    return code
+
+
+def _run(arguments: Sequence[str], terminal: Terminal) -> int:
+    try:
+        typer.main.get_command(app).main(args=list(arguments), prog_name="dealsync", obj=terminal)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else BUG if ended.code else 0
+        if code == INTERRUPTED:
+            terminal.complain("interrupted; what was committed stays, run it again to go on")
+        return code
+    except KeyboardInterrupt:
+        terminal.complain("interrupted; what was committed stays, run it again to go on")
+        return INTERRUPTED
+    except Exception as error:
+        return _failed(error, terminal)
+    return 0
+
+
+def _failed(error: Exception, terminal: Terminal) -> int:
+    code = code_of(error)
+    if code is None:
+        lines, code = [_bug(error)], BUG
+    else:
+        lines = told(error)
+    for line in lines:
+        terminal.complain(line)
+    if terminal.json and not terminal.answered:
+        summary = getattr(error, "summary", None)
+        with contextlib.suppress(typer.Exit):
+            terminal.document(summary.as_json() if summary else {"error": {"code": code, "messages": lines}})
+    return code
+
+
+def _bug(error: Exception) -> str:
+    """Log what nobody foresaw, with its traceback, under a number that the person can quote."""
+    import structlog
+
+    number = uuid.uuid4().hex[:12]
+    structlog.get_logger("dealsync").error("bug", report=number, exc_info=error)
+    return (
+        f"this is a bug in dealsync ({type(error).__name__}); report it with the log line that carries report={number}"
+    )

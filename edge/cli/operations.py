@@ -1,0 +1,115 @@
+"""Operations: is it set up rightly, how is it doing, does what must hold still hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from edge.cli.exits import DONE, FINDINGS, INTEGRITY, PARKED
+from edge.cli.options import Config, Json, Quiet
+from edge.cli.terminal import Terminal
+from edge.cli.words import moment
+
+app = typer.Typer()
+
+_WIDTHS = {"CONNECTION": 20, "SOURCE": 10, "STATE": 10, "LAST SUCCESS": 24, "DEALS": 9, "PARKED": 7, "OUTBOX": 7}
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    connection: Annotated[
+        str | None, typer.Argument(metavar="[CONNECTION]", help="One only.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Try configuration, connections and ledger; write nothing."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.check import check as verb
+
+    found: list[dict[str, Any]] = []
+    codes = []
+    for name, finding in verb(terminal.settings(), connection):
+        found.append({"connection": name, "what": finding.what, "ok": finding.ok, "message": finding.message})
+        if not finding.ok:
+            codes.append(FINDINGS[finding.fault] if finding.fault else PARKED)
+        if not terminal.json and not (terminal.quiet and finding.ok):
+            terminal.line(f"{_mark(finding.ok)} {name}: {finding.what}: {finding.message}")
+    if terminal.json:
+        terminal.document({"ok": not codes, "findings": found})
+    elif not found:
+        terminal.note("there is no connection in the configuration yet; add [connections.NAME]")
+    raise typer.Exit(codes[0] if codes else DONE)
+
+
+@app.command()
+def status(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """How every connection and the ledger are doing."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.status import status as verb
+
+    with terminal.app() as opened:
+        found = verb(opened)
+    if terminal.json:
+        terminal.document(found)
+        return
+    terminal.table(_WIDTHS, map(_row, found["connections"]))
+    for one in found["connections"]:
+        if one.get("reason"):
+            terminal.line(f"{one['name']}: {one['reason']}")
+    ledger = found["ledger"]
+    last = moment(ledger.get("last_publish"))
+    terminal.line(f"ledger ({ledger['kind']}): {ledger['message']}; {ledger['outbox']:,} waiting, last publish {last}")
+
+
+@app.command()
+def doctor(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """Check over the data itself what must always hold."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.invariants import doctor as verb
+
+    with terminal.app() as opened:
+        checks = verb(opened)
+    ok = all(one.ok for one in checks)
+    if terminal.json:
+        shown = [{"name": one.name, "ok": one.ok, "message": one.message} for one in checks]
+        terminal.document({"ok": ok, "checks": shown})
+    else:
+        for one in checks:
+            if not (terminal.quiet and one.ok):
+                terminal.line(f"{_mark(one.ok)} {one.name}: {one.message}")
+    raise typer.Exit(DONE if ok else INTEGRITY)
+
+
+@app.command()
+def migrate(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """Bring the store's tables to this version."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.wiring import migrate as verb
+
+    done = verb(terminal.settings())
+    if terminal.json:
+        terminal.document({"done": done})
+    elif not terminal.quiet:
+        for line in done or ["the store is up to date"]:
+            terminal.line(line)
+
+
+def _mark(ok: bool) -> str:
+    return "ok  " if ok else "FAIL"
+
+
+def _row(one: dict[str, Any]) -> list[object]:
+    last = moment(one["last_success"])
+    return [
+        one["name"],
+        one["source"],
+        one["state"],
+        last,
+        f"{one['deals']:,}",
+        f"{one['parked']:,}",
+        f"{one['outbox']:,}",
+    ]

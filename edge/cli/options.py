@@ -1,0 +1,25 @@
+"""Options: the parameters that commands share, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; logs go to stderr.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="The configuration; otherwise DEALSYNC_CONFIG, then ./dealsync.toml.", show_default=False
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes, results and faults only.")]
+ConnectionName = Annotated[str, typer.Argument(metavar="CONNECTION", help="A connection of the configuration.")]
+OfConnection = Annotated[
+    str | None, typer.Option("--connection", metavar="CONNECTION", help="Of this connection only.", show_default=False)
+]
+ExternalId = Annotated[str, typer.Argument(metavar="CONNECTION:ID", help="A deal by its external id.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many; all without.", show_default=False)]
+Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 takes any free one.")]

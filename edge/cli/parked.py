@@ -1,0 +1,129 @@
+"""Parked: look at what is held back, send it on, or put it aside for good."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Any
+
+import typer
+
+from edge.cli.exits import DONE, PARKED, USAGE, Failed
+from edge.cli.options import Config, Json, Limit, OfConnection, Quiet
+from edge.cli.terminal import Terminal
+from edge.cli.words import moment, shown, summary_line
+
+group = typer.Typer(no_args_is_help=True, help="Records and events that need a person.")
+
+Numbers = Annotated[list[int], typer.Argument(metavar="ID...", min=1, help="Entries by their ids.")]
+
+_WIDTHS = {"ID": 6, "CONNECTION": 16, "DEAL": 26, "REASON": 18, "SINCE": 23, "WHY": 0}
+
+
+@group.command("list")
+def list_(
+    ctx: typer.Context,
+    connection: OfConnection = None,
+    limit: Limit = None,
+    after: Annotated[int | None, typer.Option(metavar="ID", min=0, help="Begin behind this entry.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """What is parked, and why."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.redrive import list_parked
+
+    with terminal.app() as opened:
+        found = list_parked(opened, connection=connection, limit=limit, after=after)
+        if terminal.json:
+            terminal.stream("parked", found)
+        elif not terminal.table(_WIDTHS, map(row, found)):
+            terminal.note("nothing is parked")
+
+
+@group.command()
+def show(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """One entry with the bytes it was parked with."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.redrive import show_parked
+
+    with terminal.app() as opened:
+        entry = show_parked(opened, number)
+    if terminal.json:
+        terminal.document(entry)
+        return
+    for name, value in entry.items():
+        terminal.line(f"{name.ljust(16)} {'-' if value is None else value if name == 'raw' else shown(value)}")
+
+
+@group.command()
+def retry(
+    ctx: typer.Context,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Entries by their ids.")] = None,
+    connection: OfConnection = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is parked.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Try entries again: records under today's mapping, refused events with the next publish."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    if sum((bool(numbers), connection is not None, everything)) != 1:
+        raise Failed("say which entries: their ids, or --connection CONNECTION, or --all", USAGE)
+    from pipeline.redrive import retry_parked
+
+    with terminal.app() as opened, terminal.progress("parked retry") as progress:
+        if connection is not None:
+            opened.settings.connection(connection)
+        summaries = retry_parked(opened, numbers or None, connection, progress=progress)
+    if terminal.json:
+        terminal.document({"retried": [summary.as_json() for summary in summaries]})
+    elif not terminal.quiet:
+        for summary in summaries:
+            terminal.line(summary_line(f"retry {summary.connection}", summary))
+        if not summaries:
+            terminal.note("nothing is parked")
+    raise typer.Exit(DONE if all(summary.clean for summary in summaries) else PARKED)
+
+
+@group.command()
+def discard(
+    ctx: typer.Context,
+    numbers: Numbers,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever asks later.")],
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Put records aside for good; reason and user are kept."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    if not reason.strip():
+        raise Failed("--reason must say why", USAGE)
+    from pipeline.redrive import discard_parked
+
+    with terminal.app() as opened:
+        count = discard_parked(opened, numbers, reason=reason.strip(), who=_user())
+    if terminal.json:
+        terminal.document({"discarded": count})
+    elif not terminal.quiet:
+        terminal.line(f"{count} discarded{'' if count == len(numbers) else '; the others were closed already'}")
+
+
+def row(entry: dict[str, Any]) -> list[object]:
+    """An entry as a line of a table."""
+    where = f"{entry['field']}: " if entry["field"] else ""
+    since = moment(entry["since"])
+    return [entry["id"], entry["connection"], entry["source_id"], entry["reason"], since, where + entry["message"]]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,79 @@
+"""Runs: the commands that read a source or write to the ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge.cli.options import Config, ConnectionName, Json, Quiet
+from edge.cli.terminal import Terminal
+from edge.cli.words import publish_line, summary_line
+
+app = typer.Typer()
+
+
+@app.command()
+def pull(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read what changed since the checkpoint.
+
+    The first time that is everything. Nothing is published.
+    """
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.pull import pull as verb
+
+    with terminal.app() as opened, terminal.progress(f"pull {connection}") as progress:
+        summary = verb(opened, connection, progress=progress)
+    terminal.end(summary, summary_line(f"pull {connection}", summary))
+
+
+@app.command()
+def sweep(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read everything: the only witness that a deal is gone."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.sweep import sweep as verb
+
+    with terminal.app() as opened, terminal.progress(f"sweep {connection}") as progress:
+        summary = verb(opened, connection, progress=progress)
+    terminal.end(summary, summary_line(f"sweep {connection}", summary))
+
+
+@app.command()
+def fetch(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    source_id: Annotated[str, typer.Argument(metavar="ID", help="The deal's id at the source.")],
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Read one deal by its id at the source."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.fetch import fetch as verb
+
+    with terminal.app() as opened:
+        summary = verb(opened, connection, source_id)
+    terminal.end(summary, summary_line(f"fetch {connection}:{source_id}", summary))
+
+
+@app.command()
+def publish(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+    """Send all that can be sent now to the ledger, then end."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.publish import publish as verb
+
+    with terminal.app() as opened, terminal.progress("publish") as progress:
+        summary = verb(opened, progress=progress)
+    terminal.end(summary, publish_line(summary))

@@ -1,0 +1,49 @@
+"""Serving: an ASGI application on an address of our own, until somebody ends it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from edge.cli.exits import BUSY, Failed
+from edge.cli.terminal import Terminal
+
+_GRACE_S = 10
+"""Requests under way may end within this time; a server is gone within 15 s of SIGTERM (DESIGN section 8)."""
+
+
+def serve(terminal: Terminal, app: Any, address: tuple[str, int], what: str, path: str) -> None:
+    """Listen, say where, and serve until SIGTERM (ends the command with 0) or Ctrl-C (130)."""
+    host, _ = address
+    listening = _bound(address)
+    port = listening.getsockname()[1]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+    if terminal.json:
+        terminal.document({"url": url, "host": host, "port": port})
+    else:
+        terminal.line(f"{what} listens on {url}; Ctrl-C ends it")
+    settings = uvicorn.Config(app, log_config=None, server_header=False, timeout_graceful_shutdown=_GRACE_S)
+    signal.signal(signal.SIGTERM, _done)
+    uvicorn.Server(settings).run(sockets=[listening])
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    host, port = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=512)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "no such address"
+        raise Failed(
+            f"cannot listen on {host} port {port}: {why}; choose another with --host and --port", BUSY
+        ) from None
+
+
+def _done(_: int, __: FrameType | None) -> None:
+    """uvicorn hands the signal back once it has shut down."""
+    sys.exit(0)

@@ -1,0 +1,73 @@
+"""Words: counts, money and times as a person reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.summary import Summary
+
+
+def counts(summary: Summary) -> str:
+    """What became of the records of a run; kinds that did not occur are left out."""
+    became = {
+        "applied": summary.applied,
+        "unchanged": summary.unchanged,
+        "superseded": summary.superseded,
+        "parked": summary.parked,
+        "out of scope": summary.out_of_scope,
+    }
+    parts = " + ".join(f"{number:,} {what}" for what, number in became.items() if number)
+    return f"{summary.read:,} read{' = ' + parts if parts else ''}"
+
+
+def summary_line(title: str, summary: Summary) -> str:
+    """The line a run ends with."""
+    events = f"{summary.events:,} event{'' if summary.events == 1 else 's'}"
+    hint = "; `dealsync parked list` says why" if summary.parked else ""
+    return f"{title} (run {summary.run}): {counts(summary)}; {events} in {seconds(summary)}{hint}"
+
+
+def publish_line(summary: Summary) -> str:
+    """The line a publish ends with."""
+    there = f", {summary.unchanged:,} of them already there" if summary.unchanged else ""
+    refused = f"; {summary.parked:,} refused, `dealsync parked list` says why" if summary.parked else ""
+    return f"publish (run {summary.run}): {summary.published:,} in the ledger{there} in {seconds(summary)}{refused}"
+
+
+def seconds(summary: Summary) -> str:
+    """How long a run took."""
+    return f"{summary.seconds:,.1f} s"
+
+
+def money(cents: int | None, currency: str | None) -> str:
+    """Minor units as an amount: 12,345.00 USD, 1,234 JPY; the bare number where no currency is known."""
+    if cents is None:
+        return "-"
+    from deals.money import exponent
+
+    try:
+        places = exponent(currency or "")
+    except ValueError:
+        return f"{cents:,} minor units"
+    whole, rest = divmod(abs(cents), 10**places)
+    fraction = f".{rest:0{places}d}" if places else ""
+    return f"{'-' if cents < 0 else ''}{whole:,}{fraction} {currency}"
+
+
+def currency_of(state: dict[str, Any], ledger_currency: str) -> str:
+    """The currency a state's amount is in."""
+    found = state.get("currency")
+    return found if isinstance(found, str) else ledger_currency
+
+
+def moment(text: str | None) -> str:
+    """A time to the second, in UTC."""
+    return "never" if text is None else f"{text[:19].replace('T', ' ')} UTC"
+
+
+def shown(value: Any) -> str:
+    """A JSON value in a line of text."""
+    import json
+
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else f"{text[:199]}…"
