@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections.abc import Iterator
 
 import httpx
@@ -42,8 +43,11 @@ def test_a_body_that_was_read_already_is_taken_as_it_is():
 def test_a_gzip_bomb_ends_at_the_cap():
     bomb = gzip.compress(b"\0" * 64 * MEGABYTE)
     assert len(bomb) < MEGABYTE
+    tracemalloc.start()
     with pytest.raises(TooLarge):
         read_body(response(bomb, content_encoding="gzip"), MEGABYTE, never)
+    assert tracemalloc.get_traced_memory()[1] < 8 * MEGABYTE
+    tracemalloc.stop()
 
 
 def test_an_endless_body_ends_at_the_cap():

@@ -111,13 +111,27 @@ def test_no_retry_at_all_when_there_is_no_time_for_it():
 
 
 def test_later_attempts_wait_no_longer_than_what_is_left():
-    line = Line(httpx.ReadTimeout("slow"), give_up_after_s=12.0, options=Options(amount_unit="major", timeout="10s"))
+    patience: list[dict[str, float]] = []
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        patience.append(request.extensions["timeout"])
+        line.clock.now += patience[-1]["read"]
+        raise httpx.ReadTimeout("slow")
+
+    line = Line(slow, give_up_after_s=12.0, options=Options(amount_unit="major", timeout="10s"))
     with pytest.raises(Unavailable, match="was not answered within"):
         line.ask()
-    patience = [request.extensions["timeout"]["read"] for request in line.script.requests]
-    assert patience[0] == 10
-    assert all(wait <= 12 for wait in patience)
-    assert set(line.script.requests[0].extensions["timeout"]) == {"connect", "read", "write", "pool"}
+    assert patience[0] == {"connect": 10, "read": 10, "write": 10, "pool": 10}
+    assert patience[1]["read"] <= 2
+    assert line.clock.now <= 1000 + 13
+
+
+def test_what_cannot_even_be_sent_is_misconfigured():
+    line = Line(httpx.LocalProtocolError("Illegal header value b'Bearer canary-8f2d61'"))
+    with pytest.raises(Misconfigured, match="check base_url and the credentials") as caught:
+        line.ask()
+    assert TOKEN not in str(caught.value)
+    assert line.attempts == 1
 
 
 @pytest.mark.parametrize(
@@ -318,8 +332,7 @@ def test_no_secret_is_in_any_message_log_line_or_repr(caplog: pytest.LogCaptureF
 
 
 def test_the_environment_names_no_proxy_for_us(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "no-such-scheme://127.0.0.1:9")  # whoever looks at it fails
     transport = Transport(account(None, base_url="http://127.0.0.1:1", give_up_after_s=0.0), {})
     with pytest.raises(Unavailable, match=r"http://127.0.0.1:1 cannot be reached"):
         transport.ask(Ask(path="/deals"), lambda got: got.body)
