@@ -22,6 +22,9 @@ demo: .venv/.ready ## the main job on a simulated CRM, proven and printed
 test: .venv/.ready ## every test, on both databases
 	$(RUN) pytest -n 2 --dist worksteal
 
+chaos: .venv/.ready ## the long fault campaigns: a kill at every single commit point
+	DEALSYNC_KILL_STEP=1 $(RUN) pytest -n 2 tests/faults
+
 check: .venv/.ready ## format, lint, types, import contracts, architecture tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -36,4 +39,4 @@ format: .venv/.ready ## rewrite what the formatter and linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-.PHONY: help setup demo test check bench format
+.PHONY: help setup demo test chaos check bench format

@@ -14,7 +14,8 @@ from deals.events import Cause
 from deals.identity import dedup_key, digest, external_id, state_bytes
 from deals.state import DealState
 from mappings.drift import Drift
-from mappings.mapper import Mapped, Mapper, Problem, Unmappable
+from mappings.mapper import Mapper
+from mappings.outcome import Mapped, Problem, Unmappable
 from pipeline.decode import Undecodable, decode
 from pipeline.store import absences, drifting, outbox, parking, projection, vault
 from pipeline.store.outbox import EventRow

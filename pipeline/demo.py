@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from connectors.registry import source
 from connectors.simulation import asgi, serve
 from deals.identity import canonical, state_bytes
-from mappings.mapper import Mapped
+from mappings.outcome import Mapped
 from pipeline.explain import explain
 from pipeline.invariants import Check, doctor
 from pipeline.ledger_tools import verify

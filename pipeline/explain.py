@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 from deals.identity import decode_json
 from deals.state import STANDARD
 from mappings.language import parse
-from mappings.mapper import Mapper, Rules
+from mappings.mapper import Mapper
+from mappings.rules import Rules
 from pipeline.browse import find
 from pipeline.decode import decode
 from pipeline.store import connections, vault

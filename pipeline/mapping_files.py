@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal, InvalidOperation
 from importlib.resources import files
 from pathlib import Path
 
 from mappings.language import Mapping, MappingError, parse
-from mappings.mapper import Rules
+from mappings.rules import Rates, Rules
 from pipeline.faults import SettingsError
-from pipeline.settings import Connection, Settings
+from pipeline.sections import Connection, Settings, TableFile
 
 
 def shipped(source: str) -> str:
@@ -43,27 +46,51 @@ def rules_of(settings: Settings, connection: Connection) -> Rules:
         currency_policy=connection.currency_policy,
         default_currency=connection.default_currency,
         amount_unit=getattr(connection.options, "amount_unit", "major"),
-        rates=None,
-        owners=_owners(settings, connection),
+        rates=_rates(connection),
+        owners=_owners(connection),
         owner_policy=connection.owner_policy,
     )
 
 
-def _owners(settings: Settings, connection: Connection) -> dict[str, str] | None:
-    """The owner table of a connection: a CSV file with a header and the columns `source_id` and `owner_external_id`."""
-    path = getattr(connection.owners, "file", None)
-    if path is None:
+def _owners(connection: Connection) -> dict[str, str] | None:
+    """The owner table of a connection: a CSV file with the columns `source_id` and `owner_external_id`."""
+    if not isinstance(connection.owners, TableFile):
         return None
-    file = settings.folder / path
-    rows = csv.DictReader(_text(file).splitlines())
-    if not {"source_id", "owner_external_id"} <= set(rows.fieldnames or ()):
-        raise SettingsError([f"{file}: the first line must name the columns source_id and owner_external_id"])
+    file = connection.owners.file
     owners: dict[str, str] = {}
-    for row in rows:
-        known = owners.setdefault(row["source_id"], row["owner_external_id"])
-        if known != row["owner_external_id"]:
-            raise SettingsError([f"{file}:{rows.line_num}: the owner {row['source_id']!r} is listed twice"])
+    for line, row in _rows(file, ("source_id", "owner_external_id")):
+        if owners.setdefault(row["source_id"], row["owner_external_id"]) != row["owner_external_id"]:
+            raise SettingsError([f"{file}:{line}: the owner {row['source_id']!r} is listed twice"])
     return owners
+
+
+def _rates(connection: Connection) -> Rates | None:
+    """The rates table of a connection: a CSV file with the columns `currency`, `from` (a day) and `rate`."""
+    if connection.rates is None:
+        return None
+    file = connection.rates.file
+    found = []
+    for line, row in _rows(file, ("currency", "from", "rate")):
+        try:
+            found.append((row["currency"], date.fromisoformat(row["from"]), Decimal(row["rate"])))
+        except (ValueError, InvalidOperation):
+            raise SettingsError([f"{file}:{line}: write a currency, a day like 2026-01-31 and a number"]) from None
+    try:
+        return Rates.of(found)
+    except ValueError as error:
+        raise SettingsError([f"{file}: {error}"]) from None
+
+
+def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file that has these columns, with their line numbers."""
+    reader = csv.DictReader(_text(file).splitlines())
+    if not set(columns) <= set(reader.fieldnames or ()):
+        raise SettingsError([f"{file}: the first line must name the columns {', '.join(columns)}"])
+    for row in reader:
+        values = {column: (row[column] or "").strip() for column in columns}
+        if not all(values.values()):
+            raise SettingsError([f"{file}:{reader.line_num}: every column needs a value"])
+        yield reader.line_num, values
 
 
 def _text(path: Path) -> str:

@@ -25,7 +25,7 @@ from pipeline.wiring import App
 log = structlog.get_logger()
 
 BATCH = 2000
-LONGEST_WAIT_S = 60.0
+LONGEST_WAIT_S = 20.0
 
 
 def publish(app: App, *, progress: Progress = silent) -> Summary:

@@ -19,7 +19,7 @@ from ledger.port import Ledger
 from ledger.remote import RemoteLedger
 from mappings.mapper import Mapper
 from pipeline import settings as configuration
-from pipeline.faults import SettingsError
+from pipeline.faults import SettingsError, StoreUnready
 from pipeline.mapping_files import mapping_of, rules_of
 from pipeline.settings import Settings
 from pipeline.store import connections, schema
@@ -130,8 +130,8 @@ def open_store(settings: Settings) -> Store:
         if embedded:
             migrate(settings)
         schema.require(engine)
-        if settings.ledger.kind == "embedded":
-            ledger_schema.require(engine)
+        if settings.ledger.kind == "embedded" and not ledger_schema.ready(engine):
+            raise StoreUnready("the embedded ledger is missing or older than this version: run `dealsync migrate`")
     store = Store(engine)
     with store.write() as tx:
         store.epoch = connections.fact(tx, "epoch", uuid.uuid4().hex)
@@ -151,9 +151,9 @@ def migrate(settings: Settings) -> list[str]:
     with translated():
         engine = connect(settings.store.url)
         try:
-            done = schema.migrate(engine)
+            done = schema.STORE.migrate(engine)
             if settings.ledger.kind == "embedded":
-                done += ledger_schema.migrate(engine)
+                ledger_schema.migrate(engine)
         finally:
             engine.dispose()
     return done

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from pipeline.store import bulk
 from pipeline.store.tables import parked
@@ -47,7 +47,7 @@ _OPEN = parked.c.state == "open"
 
 def open_records(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dict[str, Entry]:
     """The records of these deals that are parked now."""
-    found = _whole().where(parked.c.connection_id == connection_id, _OPEN, parked.c.stage == "record")
+    found = select(parked).where(parked.c.connection_id == connection_id, _OPEN, parked.c.stage == "record")
     return {
         entry.row.source_id: entry
         for entry in _entries(tx, found.where(bulk.among(tx, parked.c.source_id, source_ids)))
@@ -73,7 +73,8 @@ def close(tx: Connection, numbers: Sequence[int], state: str, *, at: str, note: 
 
 def get(tx: Connection, number: int) -> Entry | None:
     """One entry by its number, open or closed."""
-    return next(_entries(tx, _whole().where(parked.c.id == number)), None)
+    row = tx.execute(select(parked).where(parked.c.id == number)).one_or_none()
+    return None if row is None else _entry(row)
 
 
 def listed(
@@ -85,7 +86,7 @@ def listed(
     limit: int | None = None,
 ) -> Iterator[Entry]:
     """Open entries in the order they were parked."""
-    found = _whole().where(_OPEN, parked.c.id > after)
+    found = select(parked).where(_OPEN, parked.c.id > after)
     if connection_id is not None:
         found = found.where(parked.c.connection_id == connection_id)
     if stage is not None:
@@ -99,10 +100,10 @@ def counts(tx: Connection) -> dict[int, int]:
     return {row[0]: row[1] for row in tx.execute(found)}
 
 
-def _whole() -> Select[Any]:
-    return select(parked)
-
-
 def _entries(tx: Connection, found: Select[Any]) -> Iterator[Entry]:
     for row in tx.execute(found.execution_options(yield_per=500)):
-        yield Entry(row[0], ParkedRow._make(row[1:]))
+        yield _entry(row)
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(row[0], ParkedRow._make(row[1:]))

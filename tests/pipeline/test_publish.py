@@ -22,7 +22,7 @@ class Moody(MemoryLedger):
     """A ledger that answers as its script says before it behaves; it keeps what it was sent."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(now=lambda: "2026-05-01T10:00:00.000Z")
         self.sent: list[Event] = []
         self.refuse: set[str] = set()
         self.lose_answers = 0
@@ -112,7 +112,7 @@ def test_a_ledger_that_stays_away_loses_nothing(app: App, crm: PlanhatSimulator,
     app.give_up_after_s = 0.3
     with pytest.raises(LedgerUnavailable, match="same keys"):
         publish(app)
-    moody.down = 0
+    moody.down, app.give_up_after_s = 0, 30.0
     assert publish(app).published == len(crm.ids())
 
 

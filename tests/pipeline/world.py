@@ -25,6 +25,8 @@ default_currency = "USD"
 {connection}
 [connections.planhat-eu.options]
 page_size = 10
+page_overlap = 2
+requests_per_minute = 1000000
 {extra}
 """
 

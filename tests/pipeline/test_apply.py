@@ -1,0 +1,249 @@
+"""Apply: who may overwrite whom, what is kept, and what is told, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, select
+
+from connectors.source import Record, Spoiled
+from deals.events import Cause
+from ledger.engine import connect
+from mappings.language import parse
+from mappings.mapper import Mapper
+from mappings.rules import Rules
+from pipeline.apply import Batch, Scope, apply, bury
+from pipeline.mapping_files import shipped
+from pipeline.store import connections, parking, runs, vault
+from pipeline.store.connections import MappingRow
+from pipeline.store.schema import STORE
+from pipeline.store.session import Store, now
+from pipeline.store.tables import deals, events, parked, raw_blocks
+from pipeline.store.vault import RawRef
+from pipeline.summary import Counts
+
+ONE = "65f0c0ffee00000000000001"
+T = [f"2026-05-0{day}T10:00:00.000Z" for day in range(1, 10)]
+
+
+def record(
+    total: object = 100, *, version: str | None = T[0], stage: str = "Negotiation", source_id: str = ONE
+) -> Record:
+    stamp = f',"updatedAt":"{version}"' if version else ""
+    money = f'"total":{total},"currency":"USD"'
+    raw = f'{{"_id":"{source_id}","companyId":"c1","stage":"{stage}",{money},"custom":{{}}{stamp}}}'
+    return Record(source_id, version, raw.encode(), "deals")
+
+
+class World:
+    """A store with one connection, records landing in it at stated times."""
+
+    def __init__(self, store: Store, text: str) -> None:
+        self.store = store
+        self.use(text)
+
+    def use(self, text: str) -> None:
+        mapper = Mapper(parse(text, name="table"), Rules(ledger_currency="USD"))
+        with self.store.write() as tx:
+            connection = connections.enrol(tx, "eu", "planhat")
+            mapping = connections.keep_mapping(tx, MappingRow(0, mapper.version, "planhat", text, "{}", now(tx)))
+            run = runs.start(tx, "pull", connection.id, now(tx))
+        self.scope = Scope(
+            connection_id=connection.id,
+            connection="eu",
+            prefix="eu",
+            epoch="epoch",
+            mapper=mapper,
+            mapping_id=mapping,
+            run_id=run,
+        )
+
+    def land(
+        self, *records: Record, at: str = T[0], spoiled: tuple[Spoiled, ...] = (), closely: bool = False
+    ) -> Counts:
+        with self.store.write() as tx:
+            return apply(tx, self.scope, Batch(records=records, observed_at=at, spoiled=spoiled, closely=closely))
+
+    def bury(self, at: str) -> Counts:
+        with self.store.write() as tx:
+            return bury(tx, self.scope, ONE, at)
+
+    def told(self) -> list[tuple[str, str, str]]:
+        with self.store.read() as tx:
+            found = select(events.c.event_type, events.c.cause, events.c.state).order_by(events.c.revision)
+            return [tuple(row) for row in tx.execute(found.where(events.c.source_id == ONE))]
+
+    def amounts(self) -> list[int]:
+        return [int(state.split('"amount_cents":')[1].split(",")[0]) // 100 for _, _, state in self.told()]
+
+    def shelf(self) -> list[tuple[str, str]]:
+        with self.store.read() as tx:
+            return [tuple(row) for row in tx.execute(select(parked.c.reason, parked.c.state).order_by(parked.c.id))]
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    engine = connect(database_url)
+    STORE.migrate(engine)
+    yield World(Store(engine), shipped("planhat"))
+    engine.dispose()
+
+
+def test_a_record_seen_twice_is_told_once(world: World):
+    assert world.land(record()).applied == 1
+    assert world.land(record(), at=T[1]).unchanged == 1
+    assert len(world.told()) == 1
+
+
+def test_the_same_record_twice_in_a_page_is_told_once(world: World):
+    counts = world.land(record(), record())
+    assert (counts.read, counts.applied, counts.unchanged) == (2, 1, 1)
+
+
+def test_two_states_of_a_deal_in_one_page_are_two_revisions(world: World):
+    counts = world.land(record(100), record(200, version=T[1]))
+    assert (counts.applied, counts.events) == (2, 2)
+    assert world.amounts() == [100, 200]
+
+
+def test_an_older_version_is_superseded_however_late_it_was_read(world: World):
+    world.land(record(200, version=T[5]), at=T[5])
+    assert world.land(record(100, version=T[4]), at=T[7]).superseded == 1
+    assert world.amounts() == [200]
+
+
+def test_of_equal_versions_the_later_request_counts(world: World):
+    world.land(record(200), at=T[5])
+    assert world.land(record(100), at=T[3]).superseded == 1
+    assert world.land(record(300), at=T[6]).applied == 1
+    assert world.amounts() == [200, 300]
+
+
+def test_without_versions_the_later_request_counts(world: World):
+    world.land(record(200, version=None), at=T[5])
+    assert world.land(record(100, version=None), at=T[3]).superseded == 1
+    assert world.land(record(100, version=None), at=T[6]).applied == 1
+
+
+def test_a_slow_page_does_not_overwrite_what_a_fetch_saw_unchanged(world: World):
+    world.land(record(100), at=T[1])
+    world.land(record(100), at=T[5], closely=True)
+    assert world.land(record(200), at=T[3]).superseded == 1
+
+
+def test_an_amount_that_returns_without_its_clock_moving_is_three_events(world: World):
+    for at, total in zip(T, (100, 200, 100), strict=False):
+        world.land(record(total), at=at)
+    assert world.amounts() == [100, 200, 100]
+    with world.store.read() as tx:
+        assert len(set(tx.execute(select(events.c.dedup_key)).scalars())) == 3
+
+
+def test_a_buried_deal_returns_only_by_a_later_look(world: World):
+    world.land(record(100), at=T[1])
+    assert world.bury(T[3]).events == 1
+    assert world.bury(T[4]).events == 0
+    assert world.land(record(100), at=T[2]).superseded == 1
+    assert world.land(record(100), at=T[5]).applied == 1
+    assert [(kind, cause) for kind, cause, _ in world.told()] == [
+        ("upsert", "source_change"),
+        ("delete", "source_change"),
+        ("upsert", "undelete"),
+    ]
+
+
+def test_a_deal_seen_after_the_question_is_not_buried(world: World):
+    world.land(record(100), at=T[5])
+    assert world.bury(T[4]).events == 0
+
+
+def test_bytes_that_mean_the_same_make_no_event_but_are_remembered(world: World):
+    world.land(record("100"))
+    assert world.land(record("100.00", version=T[1]), at=T[1]).unchanged == 1
+    assert world.land(record("100.00", version=T[1]), at=T[2]).unchanged == 1
+    with world.store.read() as tx:
+        row = tx.execute(select(deals)).one()
+        raw = vault.fetch(tx, RawRef(row.raw_digest, row.raw_block, row.raw_position))
+        assert b"100.00" in raw
+        assert len(tx.execute(select(raw_blocks.c.id)).all()) == 2
+
+
+def test_a_parked_record_is_superseded_by_a_newer_one_that_maps_and_not_by_an_older(world: World):
+    world.land(record(1), at=T[1])
+    assert world.land(record(2, version=T[5], stage="Odd"), at=T[5]).parked == 1
+    assert world.land(record(3, version=T[4]), at=T[6]).applied == 1
+    assert world.shelf() == [("UNKNOWN_STAGE", "open")]
+    assert world.land(record(4, version=T[6]), at=T[6]).applied == 1
+    assert world.shelf() == [("UNKNOWN_STAGE", "superseded")]
+
+
+def test_a_record_that_stays_unmappable_is_parked_once(world: World):
+    for at in T[:3]:
+        assert world.land(record(stage="Odd"), at=at).parked == 1
+    assert world.shelf() == [("UNKNOWN_STAGE", "open")]
+
+
+def test_an_odd_and_a_good_record_of_one_deal_in_one_page(world: World):
+    counts = world.land(record(1, stage="Odd"), record(2, version=T[1]))
+    assert (counts.parked, counts.applied) == (1, 1)
+    assert world.shelf() == [("UNKNOWN_STAGE", "superseded")]
+
+
+def test_spoiled_records_are_parked_with_their_bytes(world: World):
+    spoiled = (Spoiled(None, b"[1]", "RECORD_SHAPE", "a list"), Spoiled("x9", b'{"_id":"x9",', "BAD_JSON", "cut"))
+    counts = world.land(record(), spoiled=spoiled)
+    assert (counts.read, counts.applied, counts.parked) == (3, 1, 2)
+    assert world.land(record(), spoiled=spoiled, at=T[1]).parked == 2
+    assert len(world.shelf()) == 2
+    with world.store.read() as tx:
+        found = [entry.row for entry in parking.listed(tx)]
+        raws = [vault.fetch(tx, RawRef(row.raw_digest, row.raw_block, row.raw_position)) for row in found]
+    assert sorted(raws) == [b"[1]", b'{"_id":"x9",']
+
+
+def test_a_changed_mapping_reads_the_same_bytes_anew_and_says_why(world: World):
+    world.land(record(1, stage="Negotiation"), at=T[1])
+    assert '"Negotiation"' in shipped("planhat")
+    world.use(shipped("planhat").replace('= "negotiation"', '= "haggling"'))
+    assert world.land(record(1, stage="Negotiation"), at=T[2]).applied == 1
+    kind, cause, state = world.told()[-1]
+    assert (kind, cause) == ("stage_change", Cause.MAPPING_CHANGE)
+    assert '"haggling"' in state
+
+
+def test_an_id_too_long_for_the_ledger_is_parked(world: World):
+    assert world.land(replace_id(record(), "x" * 300)).parked == 1
+    assert world.shelf() == [("BAD_ID", "open")]
+
+
+def replace_id(one: Record, source_id: str) -> Record:
+    return Record(source_id, one.version, one.raw.replace(ONE.encode(), source_id.encode()), one.kind)
+
+
+def test_a_transaction_that_is_rolled_back_leaves_nothing(world: World):
+    with pytest.raises(RuntimeError), world.store.write() as tx:
+        _apply_and_fail(tx, world)
+    assert world.told() == []
+    assert world.land(record()).applied == 1
+
+
+def _apply_and_fail(tx: Connection, world: World) -> None:
+    apply(tx, world.scope, Batch(records=[record()], observed_at=T[0]))
+    raise RuntimeError
+
+
+def test_keys_do_not_depend_on_the_run_or_the_road(world: World):
+    first = replace(world.scope, run_id=1)
+    keys = []
+    for scope, cause in ((first, Cause.SOURCE_CHANGE), (replace(first, run_id=99), Cause.BACKFILL)):
+        try:
+            with world.store.write() as tx:
+                apply(tx, scope, Batch(records=[record()], observed_at=T[0], cause=cause))
+                keys.append(tx.execute(select(events.c.dedup_key)).scalar_one())
+                raise RuntimeError
+        except RuntimeError:
+            continue
+    assert len(keys) == 2
+    assert keys[0] == keys[1]
