@@ -93,6 +93,8 @@ def _run(arguments: Sequence[str], terminal: Terminal) -> int:
 def _failed(error: Exception, terminal: Terminal) -> int:
     code = code_of(error)
     if code is None:
+        if not terminal.logging:
+            terminal.configure_logs("error")
         lines, code = [_bug(error)], BUG
     else:
         lines = told(error)

@@ -20,7 +20,7 @@ _WIDTHS = {"CONNECTION": 20, "SOURCE": 10, "STATE": 10, "LAST SUCCESS": 24, "DEA
 def check(
     ctx: typer.Context,
     connection: Annotated[
-        str | None, typer.Argument(metavar="[CONNECTION]", help="One only.", show_default=False)
+        str | None, typer.Argument(metavar="CONNECTION", help="One only.", show_default=False)
     ] = None,
     as_json: Json = False,
     config: Config = None,

@@ -21,5 +21,8 @@ OfConnection = Annotated[
 ]
 ExternalId = Annotated[str, typer.Argument(metavar="CONNECTION:ID", help="A deal by its external id.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many; all without.", show_default=False)]
+GiveUpAfter = Annotated[
+    str, typer.Option("--give-up-after", metavar="DURATION", help="How long a dead other side is tried again.")
+]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 takes any free one.")]

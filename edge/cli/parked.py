@@ -14,7 +14,7 @@ from edge.cli.words import moment, shown, summary_line
 
 group = typer.Typer(no_args_is_help=True, help="Records and events that need a person.")
 
-Numbers = Annotated[list[int], typer.Argument(metavar="ID...", min=1, help="Entries by their ids.")]
+Numbers = Annotated[list[int], typer.Argument(metavar="ID", min=1, help="Entries by their ids.")]
 
 _WIDTHS = {"ID": 6, "CONNECTION": 16, "DEAL": 26, "REASON": 18, "SINCE": 23, "WHY": 0}
 
@@ -65,7 +65,7 @@ def show(
 @group.command()
 def retry(
     ctx: typer.Context,
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, help="Entries by their ids.")] = None,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="ID", min=1, help="Entries by their ids.")] = None,
     connection: OfConnection = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that is parked.")] = False,
     as_json: Json = False,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from edge.cli.options import Config, ConnectionName, Json, Quiet
-from edge.cli.terminal import Terminal
+from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Quiet
+from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import publish_line, summary_line
 
 app = typer.Typer()
@@ -17,6 +17,7 @@ app = typer.Typer()
 def pull(
     ctx: typer.Context,
     connection: ConnectionName,
+    give_up_after: GiveUpAfter = PATIENCE,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -28,7 +29,7 @@ def pull(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.pull import pull as verb
 
-    with terminal.app() as opened, terminal.progress(f"pull {connection}") as progress:
+    with terminal.app(give_up_after) as opened, terminal.progress(f"pull {connection}") as progress:
         summary = verb(opened, connection, progress=progress)
     terminal.end(summary, summary_line(f"pull {connection}", summary))
 
@@ -37,6 +38,7 @@ def pull(
 def sweep(
     ctx: typer.Context,
     connection: ConnectionName,
+    give_up_after: GiveUpAfter = PATIENCE,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -45,7 +47,7 @@ def sweep(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.sweep import sweep as verb
 
-    with terminal.app() as opened, terminal.progress(f"sweep {connection}") as progress:
+    with terminal.app(give_up_after) as opened, terminal.progress(f"sweep {connection}") as progress:
         summary = verb(opened, connection, progress=progress)
     terminal.end(summary, summary_line(f"sweep {connection}", summary))
 
@@ -55,6 +57,7 @@ def fetch(
     ctx: typer.Context,
     connection: ConnectionName,
     source_id: Annotated[str, typer.Argument(metavar="ID", help="The deal's id at the source.")],
+    give_up_after: GiveUpAfter = PATIENCE,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -63,17 +66,23 @@ def fetch(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.fetch import fetch as verb
 
-    with terminal.app() as opened:
+    with terminal.app(give_up_after) as opened:
         summary = verb(opened, connection, source_id)
     terminal.end(summary, summary_line(f"fetch {connection}:{source_id}", summary))
 
 
 @app.command()
-def publish(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+def publish(
+    ctx: typer.Context,
+    give_up_after: GiveUpAfter = PATIENCE,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
     """Send all that can be sent now to the ledger, then end."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.publish import publish as verb
 
-    with terminal.app() as opened, terminal.progress("publish") as progress:
+    with terminal.app(give_up_after) as opened, terminal.progress("publish") as progress:
         summary = verb(opened, progress=progress)
     terminal.end(summary, publish_line(summary))

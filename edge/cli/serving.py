@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -38,7 +39,8 @@ def _bound(address: tuple[str, int]) -> socket.socket:
     try:
         return socket.create_server(address, family=family, backlog=512)
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or "no such address"
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number and number > 0 else "no such address"
         raise Failed(
             f"cannot listen on {host} port {port}: {why}; choose another with --host and --port", BUSY
         ) from None

@@ -17,7 +17,7 @@ app = typer.Typer()
 NEXT = (
     ("dealsync sandbox", "a simulated CRM, in a terminal of its own"),
     ("PLANHAT_TOKEN=sandbox dealsync pull planhat", "read its deals"),
-    ("PLANHAT_TOKEN=sandbox dealsync publish", "append them to the ledger"),
+    ("dealsync publish", "append them to the ledger"),
 )
 
 TEMPLATE = """\

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from edge.cli.exits import DONE, PARKED, UNAVAILABLE, UNREAD, Failed
+from edge.cli.exits import DONE, PARKED, UNAVAILABLE, UNREAD, USAGE, Failed
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -20,14 +20,22 @@ if TYPE_CHECKING:
     from pipeline.wiring import App
 
 
+PATIENCE = "30s"
+"""How long a command run by hand tries a dead other side (DESIGN section 8)."""
+
+
 class Terminal:
-    """One run of the command line. `answered` says that stdout has got its document, or part of it."""
+    """One run of the command line.
+
+    `answered` says that stdout has got its document, or part of it; `logging` that logs go where they should.
+    """
 
     def __init__(self) -> None:
         self.config: Path | None = None
         self.json = False
         self.quiet = False
         self.answered = False
+        self.logging = False
 
     @classmethod
     def of(cls, ctx: typer.Context, as_json: bool, config: Path | None, quiet: bool, level: str = "error") -> Terminal:
@@ -54,6 +62,7 @@ class Terminal:
             configure("json", "error")
             self.complain(f"DEALSYNC_LOG_LEVEL: {error}; error is used")
         log_uncaught()
+        self.logging = True
 
     def settings(self) -> Settings:
         """The configuration. Raises `SettingsError`."""
@@ -62,11 +71,16 @@ class Terminal:
         return load(self.config, os.environ)
 
     @contextmanager
-    def app(self) -> Iterator[App]:
-        """The store and the ledger of the configuration, opened."""
+    def app(self, give_up_after: str = PATIENCE) -> Iterator[App]:
+        """The store and the ledger of the configuration, opened. A dead other side is tried again for so long."""
+        from connectors.times import duration
         from pipeline.wiring import open_app
 
-        with open_app(self.settings()) as app:
+        try:
+            patience_s = duration(give_up_after).total_seconds()
+        except ValueError as error:
+            raise Failed(f"--give-up-after: {error}", USAGE) from None
+        with open_app(self.settings(), give_up_after_s=patience_s) as app:
             yield app
 
     def document(self, value: Mapping[str, Any]) -> None:
