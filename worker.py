@@ -16,7 +16,7 @@ from pipeline.observe import configure
 from pipeline.settings import Settings, load
 
 QUEUES = ("hint", "pull", "publish", "backfill", "maintenance")
-TICK_EVERY_S = 15.0
+TICK_EVERY_S = float(os.environ.get("DEALSYNC_TICK_EVERY_S", "15"))
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def build() -> Celery:
 @setup_logging.connect
 def _log(**_: object) -> None:
     """Keep our own logging: Celery's lines go through the same processors, redaction included."""
-    configure(os.environ.get("DEALSYNC_LOG", "json"), os.environ.get("DEALSYNC_LOG_LEVEL", "info"))
+    configure("json", os.environ.get("DEALSYNC_LOG_LEVEL", "info"))
 
 
 app = build()

@@ -1,0 +1,163 @@
+"""Real workers: celery processes against a real Redis-protocol server and a real PostgreSQL, reading over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis as redis_client
+
+from connectors.planhat.simulator import PlanhatSimulator
+from connectors.simulation import asgi, serve
+from pipeline import settings
+from pipeline.invariants import doctor
+from pipeline.wiring import App, migrate, open_app
+from tests import servers
+from tests.pipeline.world import by_type, ledger_states, rows
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """\
+[store]
+url = "{store}"
+[broker]
+url = "{broker}"
+[connections.planhat-eu]
+source = "planhat"
+base_url = "{crm}"
+token = {{ env = "PLANHAT_TOKEN" }}
+default_currency = "USD"
+pull_every = "1s"
+sweep_every = "2s"
+[connections.planhat-eu.options]
+page_size = 20
+page_overlap = 2
+requests_per_minute = 1000000
+"""
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with servers.redis() as url:
+        yield url
+
+
+class Fleet:
+    """Worker and beat processes of one configuration."""
+
+    def __init__(self, folder: Path, broker: str) -> None:
+        self.folder, self.broker, self.running = folder, broker, []
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        environ = {
+            **os.environ,
+            "DEALSYNC_CONFIG": str(self.folder / "dealsync.toml"),
+            "PLANHAT_TOKEN": "sandbox",
+            "DEALSYNC_TICK_EVERY_S": "0.5",
+        }
+        log = (self.folder / f"{len(self.running)}-{arguments[0]}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "worker", *arguments],
+            cwd=ROOT,
+            env=environ,
+            stdout=log,
+            stderr=log,
+        )
+        self.running.append(process)
+        return process
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        return self.start("worker", "--pool", "prefork", "--concurrency", "2")
+
+    def beat(self) -> subprocess.Popen[bytes]:
+        return self.start("beat")
+
+    def stop(self) -> None:
+        for process in self.running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.running:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def logs(self) -> str:
+        return "\n".join(file.read_text(errors="replace")[-3000:] for file in sorted(self.folder.glob("*.log")))
+
+
+@pytest.fixture
+def crm() -> PlanhatSimulator:
+    return PlanhatSimulator(seed=11, deals=60)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, broker: str) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path, broker)
+    yield fleet
+    fleet.stop()
+
+
+@pytest.fixture
+def app(tmp_path: Path, postgres_url: str, broker: str, crm: PlanhatSimulator, fleet: Fleet) -> Iterator[App]:
+    with serve(asgi(crm)) as base_url:
+        file = tmp_path / "dealsync.toml"
+        file.write_text(CONFIG.format(store=postgres_url, broker=broker, crm=base_url))
+        config = settings.load(file, {"PLANHAT_TOKEN": "sandbox"})
+        migrate(config)
+        with open_app(config) as app:
+            yield app
+            fleet.stop()
+
+
+def eventually(holds: Callable[[], bool], fleet: Fleet, seconds: float = 45.0) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, f"it never came true; the processes said:\n{fleet.logs()}"
+        time.sleep(0.2)
+
+
+def in_step(app: App, crm: PlanhatSimulator) -> bool:
+    """Every deal of the CRM is in the ledger as it stands there, and nothing waits."""
+    held = ledger_states(app)
+    alive = {name for name, state in held.items() if not state.get("deleted")}
+    shown = {f"planhat-eu:{record['_id']}": record for record in crm.truth()}
+    return (
+        alive == set(shown)
+        and rows(app)["outbox"] == 0
+        and all(held[name]["amount_cents"] == round(record["total"] * 100) for name, record in shown.items())
+    )
+
+
+@pytest.mark.timeout(180)
+def test_workers_and_two_beats_bring_every_change_to_the_ledger_once(app: App, crm: PlanhatSimulator, fleet: Fleet):
+    """Two beats ring twice for everything, a worker is killed with its messages, the broker forgets all of them."""
+    fleet.beat()
+    fleet.beat()
+    doomed = fleet.worker()
+    eventually(lambda: rows(app)["receipts"] == len(crm.ids()), fleet)
+    doomed.kill()
+    doomed.wait()
+    with crm.exclusive():
+        crm.edit(crm.ids()[0], total=4321)
+        crm.edit(crm.ids()[1], stage="Closed Won")
+        crm.delete(crm.ids()[2])
+    redis_client.Redis.from_url(fleet.broker).flushall()
+    fleet.worker()
+    eventually(lambda: in_step(app, crm), fleet, 60.0)
+    assert by_type(app)["delete"] == 1
+    assert [check for check in doctor(app) if not check.ok] == []
+
+
+def test_a_worker_without_a_broker_ends_with_one_line(tmp_path: Path, fleet: Fleet):
+    (tmp_path / "dealsync.toml").write_text('[store]\nurl = "sqlite:///x.db"\n')
+    worker = fleet.worker()
+    assert worker.wait(30) != 0
+    assert "broker.url" in fleet.logs()
+    assert "Traceback" not in fleet.logs()
