@@ -22,7 +22,7 @@ from mappings.vocabulary import near
 LARGEST = 1_000_000
 """A table has at most so many bytes: it is written by people."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _EXPECTED = {
     "string_type": "a text in quotes would be right",
     "bool_type": "true or false would be right",
