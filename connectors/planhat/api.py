@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from connectors.faults import Misconfigured, Refused, Unintelligible
+from connectors.pacing import Timing
 from connectors.paging import BY_ID, NEWEST_FIRST, OffsetWalk, PagedBadly, Place, Step
 from connectors.planhat.check import findings
 from connectors.planhat.cursor import Full, Kind, State, later, newest, read
@@ -35,15 +36,18 @@ class _Model(NamedTuple):
 
 
 class PlanhatReader:
-    """An opened Planhat connection (contracts/planhat.md); see `connectors.source.Reader` for what is promised."""
+    """An opened Planhat connection (contracts/planhat.md); see `connectors.source.Reader` for what is promised.
 
-    def __init__(self, account: Account) -> None:
+    `timing` is for tests, which do not sleep.
+    """
+
+    def __init__(self, account: Account, *, timing: Timing | None = None) -> None:
         options = account.options
         if not isinstance(options, PlanhatOptions):
             raise Misconfigured("the options given are not those of the source 'planhat'")
         self._options = options
         self._now = account.now
-        self._lists = Lists(connect(account, options), options, account.fields)
+        self._lists = Lists(connect(account, options, timing), options, account.fields)
         self._kind: Kind | None = None if options.revenue_model == "auto" else options.revenue_model
 
     def close(self) -> None:
@@ -165,7 +169,10 @@ class PlanhatReader:
         )
 
     def _everything(self, state: State, kind: Kind, notes: tuple[str, ...]) -> Iterator[Page]:
-        """A full read for a pull. It leaves the watermark that the newest record had when the read began."""
+        """A full read for a pull. It leaves the watermark that the newest record had when the read began.
+
+        One that was cut off may have begun long ago, so what changed since then is read as well.
+        """
         if state.full is not None:
             place, then = state.full.place, state.full.then
         else:
@@ -178,6 +185,8 @@ class PlanhatReader:
             yield _page(step, rows, after, notes=_joined(notes, whole.notes, step.doubts))
         after = State(model=kind, watermark=later(state.watermark, then), whole=whole.known)
         yield Page(records=(), requested_at=self._now(), cursor=after.cursor(), notes=notes)
+        if state.full is not None and after.watermark is not None and self._options.incremental == "auto":
+            yield from self._newest_first(after, after.watermark, kind)
 
     def _newest_first(self, state: State, watermark: str, kind: Kind) -> Iterator[Page]:
         """Walk down from the newest change to the watermark less the overlap; the watermark moves at the end only."""

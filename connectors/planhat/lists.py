@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from connectors.faults import Unintelligible
+from connectors.pacing import Timing
 from connectors.paging import BY_ID, Fetched, OffsetWalk
 from connectors.planhat.cursor import Kind
 from connectors.planhat.options import PlanhatOptions
@@ -130,7 +131,7 @@ class Lists:
                     yield _user(record.raw)
 
 
-def connect(account: Account, options: PlanhatOptions) -> Transport:
+def connect(account: Account, options: PlanhatOptions, timing: Timing | None = None) -> Transport:
     """The transport of an account, with its credentials and with what Planhat's refusals may mean.
 
     Raises `Misconfigured` for a base URL or a token that cannot work.
@@ -147,7 +148,7 @@ def connect(account: Account, options: PlanhatOptions) -> Transport:
         403: "the Private App of this token lacks the read permission; edit its permissions in Planhat",
         404: f"{host} has no such list; check base_url and revenue_model",
     }
-    return Transport(account, {"Authorization": authorization}, hints=hints)
+    return Transport(account, {"Authorization": authorization}, hints=hints, timing=timing)
 
 
 def _user(raw: bytes) -> tuple[str, str, str]:

@@ -1,0 +1,103 @@
+"""How the tests of the reader read a simulated tenant: no sockets, and nobody sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import httpx
+
+from connectors.pacing import Timing
+from connectors.planhat.api import PlanhatReader
+from connectors.planhat.options import PlanhatOptions
+from connectors.planhat.simulated_switches import Switches
+from connectors.planhat.simulator import TOKEN, PlanhatSimulator
+from connectors.simulation import SimClock
+from connectors.source import Account, Cursor, Page
+
+FIELDS = {
+    "deals": frozenset({"_id", "name", "stage", "total", "currency", "closeDate", "ownerId", "custom"}),
+    "opportunities": frozenset({"_id", "title", "arr", "_currency", "status", "salesStage", "closeDate", "ownerId"}),
+}
+
+
+class Tenant(PlanhatSimulator):
+    """A simulated tenant that can be read."""
+
+    def __init__(self, deals: int = 50, *, seed: int = 0, clock: SimClock | None = None, **switches: Any) -> None:
+        super().__init__(seed, deals, clock, switches=Switches(**switches))
+
+    def reader(self, **options: Any) -> PlanhatReader:
+        return open_reader(self.transport(), self.clock, **options)
+
+    @property
+    def lists_asked(self) -> list[str]:
+        """The sorts of the list requests so far."""
+        return [call.query["sort"] for call in self.log if call.path in ("/deals", "/opportunities")]
+
+
+def open_reader(
+    transport: httpx.BaseTransport,
+    clock: SimClock | None = None,
+    *,
+    fields: dict[str, frozenset[str]] | None = None,
+    token: str = TOKEN,
+    base_url: str = "https://api.planhat.com",
+    **options: Any,
+) -> PlanhatReader:
+    clock = clock or SimClock()
+    account = Account(
+        name="planhat-eu",
+        base_url=base_url,
+        credentials={"token": token},
+        options=PlanhatOptions(**{"page_size": 10, "page_overlap": 3, **options}),
+        fields=FIELDS if fields is None else fields,
+        now=clock.text,
+        transport=transport,
+    )
+    return PlanhatReader(account, timing=Timing(clock.monotonic, clock.sleep, Random(1)))
+
+
+class Pulls:
+    """A connection as the pipeline keeps it: records by id, the last one wins, and the cursor of each page."""
+
+    def __init__(self, open_again: Callable[[], PlanhatReader]) -> None:
+        self.open_again = open_again
+        self.cursor: Cursor | None = None
+        self.held: dict[str, bytes] = {}
+        self.pages: list[Page] = []
+
+    def pull(self, *, pages: int | None = None) -> list[Page]:
+        """One pull; it dies after so many pages, if that is said."""
+        self.pages = []
+        for page in self.open_again().changed(self.cursor):
+            self.take(page)
+            if len(self.pages) == pages:
+                break
+        return self.pages
+
+    def take(self, page: Page) -> None:
+        self.pages.append(page)
+        self.held |= {record.source_id: record.raw for record in page.records}
+        self.cursor = page.cursor if page.cursor is not None else self.cursor
+
+    @property
+    def read(self) -> int:
+        return sum(len(page.records) for page in self.pages)
+
+    @property
+    def notes(self) -> set[str]:
+        return {note for page in self.pages for note in page.notes}
+
+
+def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
+    """The ids and the doubts of a complete read."""
+    seen = list(pages)
+    return {record.source_id for page in seen for record in page.records}, {d for page in seen for d in page.doubts}
+
+
+def both(deals: PlanhatSimulator, opportunities: PlanhatSimulator) -> httpx.BaseTransport:
+    """A tenant that has both models."""
+    sides = {"deals": deals.transport(), "opportunities": opportunities.transport()}
+    return httpx.MockTransport(lambda request: sides[request.url.path.split("/")[1]].handle_request(request))
