@@ -14,6 +14,7 @@ from deals.identity import digest
 THIN = "the list shows fewer fields than a single read does, so each deal was read by itself"
 
 _LOOKED_AT = 50
+_SAMPLES = 3
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -51,7 +52,7 @@ class Wholeness:
         rows = fetched.rows
         if self._whole is None:
             self._whole = self._judge(rows.records)
-        if self._whole is not False:
+        if self._whole or not rows.records:
             return rows
         wanted = [record for record in rows.records if record.version is None or record.version >= since]
         answers = [self._lists.one(self._kind, record.source_id) for record in wanted]
@@ -59,17 +60,19 @@ class Wholeness:
         return Sliced(records, rows.spoiled, rows.keys)
 
     def _judge(self, records: list[Record]) -> bool | None:
-        lacking = {}
+        """Whether rows are whole; None when the samples changed or went away between the two looks at them."""
+        lacking = []
         for record in records[:_LOOKED_AT]:
             if missing := self._claimed - _keys(record.raw):
-                lacking[record] = missing
+                lacking.append((missing, record))
         if not lacking:
-            return True if records else None
-        record = max(lacking, key=lambda row: len(lacking[row]))
-        answer = self._lists.one(self._kind, record.source_id)
-        if not isinstance(answer, Found) or (record.version is not None and answer.record.version != record.version):
-            return None
-        return not lacking[record] & _keys(answer.record.raw)
+            return True
+        lacking.sort(key=lambda pair: len(pair[0]), reverse=True)
+        for missing, record in lacking[:_SAMPLES]:
+            answer = self._lists.one(self._kind, record.source_id)
+            if isinstance(answer, Found) and record.version in (None, answer.record.version):
+                return not missing & _keys(answer.record.raw)
+        return None
 
 
 def _keys(raw: bytes) -> frozenset[str]:
