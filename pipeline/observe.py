@@ -131,8 +131,8 @@ class _Handler(logging.Handler):
 
 
 def _forget_formatted(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Another handler that formatted the same record left its text in it; it would be taken for an extra field."""
-    return {key: value for key, value in event.items() if key not in ("message", "asctime")}
+    """Drop what other handlers and uvicorn leave in a record: its own text again, formatted or coloured."""
+    return {key: value for key, value in event.items() if key not in ("message", "asctime", "color_message")}
 
 
 def _redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

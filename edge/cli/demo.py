@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_STANDARD = ("amount_cents", "stage", "close_date", "owner_external_id")
+
 
 @app.command()
 def demo(
@@ -36,14 +38,14 @@ def demo(
     It pulls, publishes, lets the CRM change, pulls again, and proves that nothing was lost or doubled.
     """
     terminal = Terminal.of(ctx, as_json, config, quiet)
-    from edge.cli.words import counts
     from pipeline.demo import run
 
     def say(step: str, summary: Summary | None) -> None:
         if terminal.json or terminal.quiet:
             return
-        told = "" if summary is None else f"{counts(summary)}, {summary.events} events, {summary.published} published"
-        terminal.line(f"  {step.ljust(84)} {told}".rstrip())
+        terminal.line(f"  {step}")
+        if summary is not None:
+            terminal.line(f"      {_told(summary)}")
 
     with tempfile.TemporaryDirectory(prefix="dealsync-demo-") as folder:
         report = run(Path(folder), say, deals=deals, seed=seed)
@@ -52,6 +54,14 @@ def demo(
     else:
         _show(terminal, report)
     raise typer.Exit(DONE if report.proven else INTEGRITY)
+
+
+def _told(summary: Summary) -> str:
+    from edge.cli.words import counts, events
+
+    if summary.connection is None:
+        return f"{summary.published:,} in the ledger"
+    return f"{counts(summary)}; {events(summary)}"
 
 
 def _show(terminal: Terminal, report: Report) -> None:
@@ -67,10 +77,11 @@ def _show(terminal: Terminal, report: Report) -> None:
     terminal.line()
     terminal.line("Parked, because a person must look" if report.parked else "Nothing is parked")
     for entry in report.parked:
-        terminal.line(f"  {' '.join(map(str, parked.row(entry)[2:4]))}: {parked.row(entry)[5]}")
+        terminal.line(f"  {entry['source_id']} {entry['reason']}: {parked.why(entry)}")
     terminal.line()
     terminal.line("Why one deal is paid on what it is")
-    tell(terminal, report.explained, "USD")
+    fields = {name: report.explained["fields"][name] for name in _STANDARD}
+    tell(terminal, {**report.explained, "fields": fields}, "USD")
     terminal.line()
     terminal.line("The proof")
     for check in report.proof:

@@ -60,6 +60,8 @@ def status(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
     for one in found["connections"]:
         if one.get("reason"):
             terminal.line(f"{one['name']}: {one['reason']}")
+        if one.get("drift"):
+            terminal.line(f"{one['name']}: its records have {one['drift']} keys that are neither mapped nor ignored")
     ledger = found["ledger"]
     last = moment(ledger.get("last_publish"))
     terminal.line(f"ledger ({ledger['kind']}): {ledger['message']}; {ledger['outbox']:,} waiting, last publish {last}")

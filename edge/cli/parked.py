@@ -117,9 +117,14 @@ def discard(
 
 def row(entry: dict[str, Any]) -> list[object]:
     """An entry as a line of a table."""
-    where = f"{entry['field']}: " if entry["field"] else ""
     since = moment(entry["since"])
-    return [entry["id"], entry["connection"], entry["source_id"], entry["reason"], since, where + entry["message"]]
+    return [entry["id"], entry["connection"], entry["source_id"], entry["reason"], since, why(entry)]
+
+
+def why(entry: dict[str, Any]) -> str:
+    """The message of an entry, which begins with its field."""
+    field, message = entry["field"], str(entry["message"])
+    return message if not field or message.startswith(f"{field}:") else f"{field}: {message}"
 
 
 def _user() -> str:

@@ -33,4 +33,4 @@ def sandbox(
     from edge.cli.serving import serve
     from pipeline.sandbox import sandbox_app
 
-    serve(terminal, sandbox_app(seed=seed, deals=deals), (host, port), "the sandbox", "/planhat")
+    serve(terminal, sandbox_app(seed=seed, deals=deals), (host, port), "the sandbox (token: sandbox)", "/planhat")

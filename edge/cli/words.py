@@ -22,9 +22,13 @@ def counts(summary: Summary) -> str:
 
 def summary_line(title: str, summary: Summary) -> str:
     """The line a run ends with."""
-    events = f"{summary.events:,} event{'' if summary.events == 1 else 's'}"
     hint = "; `dealsync parked list` says why" if summary.parked else ""
-    return f"{title} (run {summary.run}): {counts(summary)}; {events} in {seconds(summary)}{hint}"
+    return f"{title} (run {summary.run}): {counts(summary)}; {events(summary)} in {seconds(summary)}{hint}"
+
+
+def events(summary: Summary) -> str:
+    """How many events a run made."""
+    return f"{summary.events:,} event{'' if summary.events == 1 else 's'}"
 
 
 def publish_line(summary: Summary) -> str:
