@@ -118,26 +118,29 @@ class _Landing:
 
     def skip_unchanged(self) -> list[_Seen]:
         """Look all records up at once and leave out those whose very bytes are already projected."""
-        ids = [record.source_id for record in self.batch.records]
-        self.counts.read = len(ids) + len(self.batch.spoiled)
-        if not ids:
+        records, connection_id = self.batch.records, self.scope.connection_id
+        self.counts.read = len(records) + len(self.batch.spoiled)
+        if not records:
             return []
-        self.known = projection.lookup(self.tx, self.scope.connection_id, ids)
-        self.shelf = parking.open_records(self.tx, self.scope.connection_id, ids)
-        changed = []
-        mapping_id, known, shelf, closely = self.scope.mapping_id, self.known, self.shelf, self.batch.closely
-        for record in self.batch.records:
-            name = digest(record.raw)
-            row = known.get(record.source_id)
-            if row is None or row.raw_digest != name or row.mapping_id != mapping_id or row.deleted:
-                changed.append(_Seen(record, name))
-                continue
-            self.counts.unchanged += 1
-            if closely and row.observed_at < self.batch.observed_at:
-                self.rows[record.source_id] = known[record.source_id] = row._replace(observed_at=self.batch.observed_at)
-            if record.source_id in shelf:
-                self._clear_shelf(record, name)
+        observed = [(record.source_id, digest(record.raw)) for record in records]
+        if parking.any_open(self.tx, connection_id):
+            self.shelf = parking.open_records(self.tx, connection_id, [source_id for source_id, _ in observed])
+        places: Sequence[int] = range(len(records))
+        if not self.batch.closely:
+            places = projection.differing(self.tx, connection_id, self.scope.mapping_id, observed)
+            self._pass_over(observed, set(places))
+        changed = [_Seen(records[place], observed[place][1]) for place in places]
+        if changed:
+            self.known = projection.lookup(self.tx, connection_id, [seen.record.source_id for seen in changed])
         return changed
+
+    def _pass_over(self, observed: Sequence[tuple[str, bytes]], changed: set[int]) -> None:
+        """Records that are just as projected: they are counted, and may end a parking."""
+        self.counts.unchanged = len(observed) - len(changed)
+        if self.shelf:
+            for place, (source_id, name) in enumerate(observed):
+                if place not in changed and source_id in self.shelf:
+                    self._clear_shelf(self.batch.records[place], name)
 
     def keep_raw(self, changed: Sequence[_Seen]) -> None:
         """Put the bytes that the vault does not hold yet into one block."""
@@ -278,8 +281,10 @@ class _Landing:
         version, observed_at = record.version, self.batch.observed_at
         if row is not None:
             observed_at = max(observed_at, row.observed_at)
-            if row.raw_digest == seen.digest and not row.deleted:  # read again under another mapping: no observation
-                version, observed_at = row.version, row.observed_at
+            if row.raw_digest == seen.digest and not row.deleted:
+                version = row.version
+                if not self.batch.closely:  # read again under another mapping: that is no new observation
+                    observed_at = row.observed_at
         return DealRow(
             record.source_id, record.kind, revision, head_key, state_digest, False, ref.digest, ref.block,
             ref.position,

@@ -12,6 +12,9 @@ from sqlalchemy.sql.elements import ColumnElement, TextClause
 
 Row = tuple[Any, ...]
 
+FEW = 20
+"""Fewer rows than this are not worth a temporary table."""
+
 _PG_TYPES = {Integer: "int4", BigInteger: "int8", Text: "text", LargeBinary: "bytea", Boolean: "bool"}
 
 
@@ -45,11 +48,12 @@ def upsert(
     )
     tail = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
     head = f"INSERT INTO {table.name} ({', '.join(names)})"
-    if tx.dialect.name == "postgresql":
+    if tx.dialect.name == "postgresql" and len(rows) > FEW:
         with _staged(tx, table, names, rows) as stage:
             tx.exec_driver_sql(f"{head} SELECT {', '.join(names)} FROM {stage} {tail}")  # noqa: S608
     else:
-        tx.exec_driver_sql(f"{head} VALUES ({', '.join('?' * len(names))}) {tail}", list(rows))
+        mark = "%s" if tx.dialect.name == "postgresql" else "?"
+        tx.exec_driver_sql(f"{head} VALUES ({', '.join([mark] * len(names))}) {tail}", list(rows))
 
 
 def delete(tx: Connection, table: Table, keys: Sequence[Row]) -> None:

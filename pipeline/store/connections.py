@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Table, select, text, update
 
 from pipeline.store.tables import connections, facts, mappings
 
@@ -37,7 +37,7 @@ def enrol(tx: Connection, name: str, source: str) -> ConnectionRow:
     """The connection of that name, numbered on first use."""
     row = find(tx, name)
     if row is None:
-        tx.execute(insert(connections).values(name=name, source=source, state="new"))
+        _insert_once(tx, connections, {"name": name, "source": source, "state": "new"})
         row = find(tx, name)
         assert row is not None
     return row
@@ -74,12 +74,13 @@ class MappingRow:
 
 def keep_mapping(tx: Connection, row: MappingRow) -> int:
     """The number of a mapping version, stored on first use (`row.id` is not read)."""
-    known = tx.execute(select(mappings.c.id).where(mappings.c.version == row.version)).scalar_one_or_none()
-    if known is not None:
-        return int(known)
-    values = {"version": row.version, "source": row.source, "body": row.body, "rules": row.rules}
-    added = insert(mappings).values(**values, first_used_at=row.first_used_at).returning(mappings.c.id)
-    return int(tx.execute(added).scalar_one())
+    wanted = select(mappings.c.id).where(mappings.c.version == row.version)
+    known = tx.execute(wanted).scalar_one_or_none()
+    if known is None:
+        values = {"version": row.version, "source": row.source, "body": row.body, "rules": row.rules}
+        _insert_once(tx, mappings, {**values, "first_used_at": row.first_used_at})
+        known = tx.execute(wanted).scalar_one()
+    return int(known)
 
 
 def mapping(tx: Connection, mapping_id: int) -> MappingRow:
@@ -89,8 +90,15 @@ def mapping(tx: Connection, mapping_id: int) -> MappingRow:
 
 def fact(tx: Connection, name: str, value: str) -> str:
     """A fact of the store, set to `value` the first time it is asked for and never changed."""
-    known = tx.execute(select(facts.c.value).where(facts.c.name == name)).scalar_one_or_none()
+    wanted = select(facts.c.value).where(facts.c.name == name)
+    known = tx.execute(wanted).scalar_one_or_none()
     if known is None:
-        tx.execute(insert(facts).values(name=name, value=value))
-        return value
+        _insert_once(tx, facts, {"name": name, "value": value})
+        known = tx.execute(wanted).scalar_one()
     return str(known)
+
+
+def _insert_once(tx: Connection, table: Table, values: dict[str, str]) -> None:
+    """Another process may be just about to insert the same row: then this one waits for it and leaves the row alone."""
+    columns, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
+    tx.execute(text(f"INSERT INTO {table.name} ({columns}) VALUES ({slots}) ON CONFLICT DO NOTHING"), values)  # noqa: S608

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, exists, func, select, update
 
 from pipeline.store import bulk
 from pipeline.store.tables import parked
@@ -52,6 +52,12 @@ def open_records(tx: Connection, connection_id: int, source_ids: Sequence[str]) 
         entry.row.source_id: entry
         for entry in _entries(tx, found.where(bulk.among(tx, parked.c.source_id, source_ids)))
     }
+
+
+def any_open(tx: Connection, connection_id: int) -> bool:
+    """Whether any record of the connection is parked now."""
+    open_record = exists().where(parked.c.connection_id == connection_id, _OPEN, parked.c.stage == "record")
+    return bool(tx.execute(select(open_record)).scalar_one())
 
 
 def add(tx: Connection, rows: Sequence[ParkedRow]) -> None:
