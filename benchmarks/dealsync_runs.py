@@ -37,7 +37,11 @@ requests_per_minute = 1000000
 """
 
 _EDITION_AND_VERB: tuple[tuple[Edition, str], ...] = (("one_percent", "pull"), ("two_percent", "sweep"))
-_LEDGER = "SELECT count(*), sum(amount_cents) FROM ledger_deals"
+_LEDGER = "SELECT count(*), sum({cents}) FROM ledger_deals WHERE deleted_at IS NULL"
+_CENTS = {
+    "postgresql": "(state::jsonb ->> 'amount_cents')::bigint",
+    "sqlite": "json_extract(state, '$.amount_cents')",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,8 @@ class Dealsync:
         return measure.one_after_the_other([self.command(verb, CONNECTION).spent, self.command("publish").spent])
 
     def _must_hold(self, deals: int, total_cents: int) -> None:
-        stage.must_equal(stage.sum_of(self.store_url, _LEDGER), (deals, total_cents))
+        query = _LEDGER.format(cents=_CENTS[self.store_url.partition(":")[0]])
+        stage.must_equal(stage.sum_of(self.store_url, query), (deals, total_cents))
 
 
 def _must_be_idle(ended: Ended) -> None:

@@ -16,7 +16,7 @@ LONG_S = 5.0
 
 
 class Failed(Exception):
-    """A measured process ended otherwise than with 0; the message holds the last lines of its output."""
+    """A measured process ended otherwise than with 0; the message holds the end of its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Running:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         said = _last_json(_text(self._out))
         if self._process.returncode != 0:
-            tail = "\n".join(_text(self._err).splitlines()[-8:])
+            tail = _text(self._err).strip()[-600:]
             raise Failed(f"{Path(self._command[0]).name} ended with {self._process.returncode}: {tail or said}")
         inside = said.get("seconds")
         spent = Spent(
