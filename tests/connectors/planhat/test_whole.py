@@ -122,3 +122,18 @@ def test_a_sample_that_changed_meanwhile_decides_nothing(times: int):
     pulls.pull()
     assert all("custom" in json.loads(raw) for raw in pulls.held.values())
     assert len(pulls.held) == 12
+
+
+def test_a_sample_that_gained_a_field_meanwhile_does_not_make_the_list_thin():
+    tenant = Tenant(12)
+    for deal in tenant.ids():
+        tenant.drop(deal, "currency")
+
+    def given_first(request: Request, handle: Handler) -> Answer:
+        tenant.edit(request.path.split("/")[-1], currency="EUR")
+        return handle(request)
+
+    tenant.faults.at(3, given_first)
+    pulls = Pulls(lambda: tenant.reader(revenue_model="deals", page_size=20))
+    pulls.pull()
+    assert pulls.notes == set()
