@@ -1,0 +1,214 @@
+"""The embedded ledger: append-only tables in a database, one transaction a batch, every event chained to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
+
+from deals.events import Event
+from deals.identity import decode_json
+from ledger import postgres, sqlite
+from ledger.admission import Admitted, Batch, same_payload
+from ledger.chain import GENESIS, event_hash, source_hash
+from ledger.engine import reading
+from ledger.ids import deal_id, ulids
+from ledger.port import Answer, LedgerDeal, LedgerRefused, LedgerUnavailable, Receipt
+from ledger.rows import SOURCE, Deal, Domain, Source, projected
+from ledger.schema import ready
+from ledger.tables import deals, domain_events
+
+ORG = "org_default"
+"""The org of the ledger that comes with the store."""
+
+_PAGE = 1000
+_SRC = "src_api_"
+
+
+class EmbeddedLedger:
+    """The ledger of one org in a database of ours; see contracts/openquota.md section 10 for what it keeps.
+
+    The engine (see `ledger.engine.connect`) stays the caller's. `now` gives the time of receipt, ISO 8601 UTC with
+    milliseconds; the ledger never lets it run backwards. May be used by any number of threads and processes at once.
+    """
+
+    def __init__(self, engine: Engine, *, org: str = ORG, now: Callable[[], str]) -> None:
+        self._engine = engine
+        self._org = org
+        self._now = now
+        self._sql = statements(engine)
+
+    def append(self, events: Sequence[Event], raws: Sequence[bytes | None] | None = None) -> list[Answer]:
+        """Append a batch in one transaction; see `ledger.port.Ledger.append`.
+
+        `raws` are the request bodies as they came in, kept instead of our own form of them. Raises `LedgerUnavailable`
+        when the database cannot be used: nothing is known to be in then, and the same batch may be sent again.
+        """
+        batch = Batch(events, raws)
+        return batch.answers(self._write(batch.fresh) if batch.fresh else [])
+
+    def deals(self) -> Iterator[LedgerDeal]:
+        """Every deal, streamed by id a page at a time: no transaction is held open while the caller works."""
+        after = ""
+        while True:
+            query = select(deals).where(deals.c.org_id == self._org, deals.c.id > after).order_by(deals.c.id)
+            with translated(), reading(self._engine) as tx:
+                page = tx.execute(query.limit(_PAGE)).all()
+            yield from map(_listed, page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id
+
+    def newest(self, limit: int, offset: int) -> list[LedgerDeal]:
+        """A page of deals, the latest changed first, also within one millisecond (contracts/openquota.md section 4)."""
+        query = select(deals).where(deals.c.org_id == self._org).order_by(deals.c.last_sequence.desc())
+        with translated(), reading(self._engine) as tx:
+            return [_listed(row) for row in tx.execute(query.limit(limit).offset(offset))]
+
+    def check(self) -> str:
+        """One line that says which ledger this is. Raises a `LedgerFault` when its database cannot be used."""
+        with translated():
+            if not ready(self._engine):
+                raise LedgerRefused(
+                    "the ledger's tables are missing or older than this version: run `dealsync migrate`"
+                )
+            with reading(self._engine) as tx:
+                events = tx.execute(
+                    select(func.max(domain_events.c.sequence)).where(domain_events.c.org_id == self._org)
+                ).scalar()
+        return f"embedded ledger ({self._engine.dialect.name}), {self._org}, {events or 0} events"
+
+    def close(self) -> None:
+        """Nothing to give back: the engine is the caller's."""
+
+    def _write(self, fresh: Sequence[Admitted]) -> list[Receipt]:
+        now = self._now()
+        with translated(), self._engine.begin() as tx:
+            self._sql.lock(tx, self._org)
+            head = _head(tx, self._org)
+            rows = _received(self._org, fresh, max(now, head.occurred_at), head.source_event_id[len(_SRC) :])
+            absorbed = self._absorbed(tx, fresh, rows)
+            new = [(event, row) for event, row in zip(fresh, rows, strict=True) if event.dedup_key not in absorbed]
+            if new:
+                self._record(tx, new, head)
+        return [
+            absorbed.get(event.dedup_key) or _receipt("appended", self._org, row.id, row.external_id)
+            for event, row in zip(fresh, rows, strict=True)
+        ]
+
+    def _absorbed(self, tx: Connection, fresh: Sequence[Admitted], rows: Sequence[Source]) -> dict[str, Receipt]:
+        """Put the source events in, and answer for those whose key was there before: nothing is written for them."""
+        if self._sql.take(tx, rows) == len(rows):
+            return {}
+        holders = self._sql.holders(tx, self._org, [event.dedup_key for event in fresh])
+        receipts = {}
+        for event, row in zip(fresh, rows, strict=True):
+            first_id, external_id, raw = holders[event.dedup_key]
+            if first_id != row.id:
+                conflict = not same_payload(raw, event.raw)
+                receipts[event.dedup_key] = _receipt("already_there", self._org, first_id, external_id, conflict)
+        return receipts
+
+    def _record(self, tx: Connection, new: Sequence[tuple[Admitted, Source]], head: Domain) -> None:
+        """Chain the new events, write them, and let the last one of each deal be its projection."""
+        org, sequence, prev_hash = self._org, head.sequence, head.hash
+        chained: list[Domain] = []
+        latest: dict[str, Deal] = {}
+        for event, source in new:
+            sequence += 1
+            deal = deal_id(org, event.external_id)
+            fields = (
+                org, sequence, domain_event_id(source.id), source.id, deal, event.event_type, event.state,
+                source.received_at, source_hash(source), prev_hash,
+            )  # fmt: skip
+            prev_hash = event_hash(fields)
+            row = Domain(*fields, prev_hash)
+            chained.append(row)
+            latest[deal] = projected(row, event.external_id)
+        self._sql.record(tx, chained)
+        self._sql.project(tx, list(latest.values()))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Database errors as faults of the ledger that say what to do; statements and values are left out of them."""
+    try:
+        yield
+    except ProgrammingError as error:
+        raise LedgerRefused(
+            f"the ledger's tables cannot be used ({_first_line(error)}): run `dealsync migrate`"
+        ) from error
+    except (OperationalError, InternalError, IntegrityError) as error:
+        what = _first_line(error)
+        if "no such table" in what or "no such column" in what:
+            raise LedgerRefused(f"the ledger's tables cannot be used ({what}): run `dealsync migrate`") from error
+        raise LedgerUnavailable(
+            f"the ledger's database cannot be used ({what}): check that it runs, can be written and has room; the same "
+            "events may be sent again"
+        ) from error
+
+
+class Statements(Protocol):
+    """What differs between the two databases: `ledger.postgres` and `ledger.sqlite`."""
+
+    def lock(self, tx: Connection, org: str) -> None: ...
+
+    def take(self, tx: Connection, rows: Sequence[Source]) -> int: ...
+
+    def holders(self, tx: Connection, org: str, keys: Sequence[str]) -> dict[str, tuple[str, str, bytes]]: ...
+
+    def record(self, tx: Connection, rows: Sequence[Domain]) -> None: ...
+
+    def project(self, tx: Connection, rows: Sequence[Deal]) -> None: ...
+
+
+def statements(engine: Engine) -> Statements:
+    """How the engine's database is written to."""
+    return postgres if engine.dialect.name == "postgresql" else sqlite
+
+
+def _head(tx: Connection, org: str) -> Domain:
+    """The last event of the org's chain, or what the first one is chained to."""
+    query = select(domain_events).where(domain_events.c.org_id == org)
+    last = tx.execute(query.order_by(domain_events.c.sequence.desc()).limit(1)).one_or_none()
+    return Domain(org, 0, "", "", "", "", "", "", b"", b"", GENESIS) if last is None else Domain._make(last)
+
+
+def _received(org: str, fresh: Sequence[Admitted], at: str, after: str) -> list[Source]:
+    return [
+        Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
+        for ulid, event in zip(ulids(at, len(fresh), after), fresh, strict=True)
+    ]
+
+
+def domain_event_id(source_event_id: str) -> str:
+    """A source event and its domain event are a pair for ever, so they share their ULID."""
+    return "dom_api_" + source_event_id[len(_SRC) :]
+
+
+def _receipt(outcome: str, org: str, source_id: str, external_id: str, conflict: bool = False) -> Receipt:
+    return Receipt(
+        outcome="appended" if outcome == "appended" else "already_there",
+        source_event_id=source_id,
+        domain_event_id=domain_event_id(source_id),
+        deal_id=deal_id(org, external_id),
+        conflict=conflict,
+    )
+
+
+def _listed(row: Row[tuple[object, ...]]) -> LedgerDeal:
+    return LedgerDeal(
+        id=row.id,
+        external_id=row.external_id,
+        state=decode_json(row.state),
+        last_event_at=row.last_event_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _first_line(error: DBAPIError) -> str:
+    said = str(error.orig).strip()
+    return said.splitlines()[0] if said else type(error.orig).__name__
