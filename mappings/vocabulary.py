@@ -66,5 +66,5 @@ class Vocabulary:
 def near(word: str, known: Iterable[str]) -> str:
     """A hint at the known word nearest to `word`, to be put behind a message; empty when none is near."""
     by_fold = {name.casefold(): name for name in sorted(known)}
-    found = get_close_matches(word[:200].casefold(), by_fold, n=1, cutoff=0.6)
+    found = get_close_matches(word[:200].casefold(), by_fold, n=1)
     return f" (nearest known: {by_fold[found[0]]!r})" if found else ""
