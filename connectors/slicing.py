@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
 
 from connectors.faults import Unintelligible
 from connectors.source import Record, Spoiled
-from connectors.times import instant
+from connectors.times import are_instants, instant
 from deals.identity import digest
 
 MAX_RECORD = 1024 * 1024
@@ -68,21 +69,13 @@ class Slicer:
             raws, heads = _raws.decode(body), self._heads.decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return self._one_by_one(body, not_after)
-        if len(body) > MAX_RECORD and any(len(bytes(raw)) > MAX_RECORD for raw in raws):
+        if not raws or (len(body) > MAX_RECORD and any(len(memoryview(raw)) > MAX_RECORD for raw in raws)):
             return self._one_by_one(body, not_after)
-        kind = self._kind
-        records: list[Record] = []
-        keys: list[str] = []
-        for raw, head in zip(raws, heads, strict=True):
-            source_id = head.id
-            if not (source_id.isalnum() and len(source_id) <= MAX_ID):
-                return self._one_by_one(body, not_after)
-            version = instant(head.version)
-            if version is not None and version > not_after:
-                version = None
-            records.append(Record(source_id, version, bytes(raw), kind))
-            keys.append(source_id)
-        return Sliced(records, [], keys)
+        ids = [head.id for head in heads]
+        if not all(ids) or not "".join(ids).isalnum() or max(map(len, ids)) > MAX_ID:
+            return self._one_by_one(body, not_after)
+        versions = _versions([head.version for head in heads], not_after)
+        return Sliced(list(map(Record, ids, versions, map(bytes, raws), repeat(self._kind))), [], ids)
 
     def record(self, body: bytes, *, not_after: str) -> Record | Spoiled:
         """One record by itself, as a get-one brings it."""
@@ -143,6 +136,15 @@ class Slicer:
 
     def _spoiled(self, raw: bytes, reason: str, message: str) -> Spoiled:
         return Spoiled(_told_id(raw, self._id_key), raw[:KEPT_OF_TOO_LARGE], reason, message)
+
+
+def _versions(given: list[str | None], not_after: str) -> list[str | None]:
+    """The versions of a page, judged all at once where they are all in the usual form."""
+    told = [version for version in given if version is not None]
+    if are_instants(told) and max(told, default="") <= not_after:
+        return given
+    read = map(instant, given)
+    return [version if version is not None and version <= not_after else None for version in read]
 
 
 def _is_id(text: str) -> bool:

@@ -12,7 +12,10 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+", re.ASCII)
 _PART = re.compile(r"(\d+)(ms|[smhd])")
 _DAY = r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-_INSTANT = re.compile(rf"(?!0000)\d{{4}}-{_DAY}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{3}}Z", re.ASCII)
+_USUAL = rf"(?!0000)\d{{4}}-{_DAY}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{{3}}Z"
+_INSTANT = re.compile(_USUAL, re.ASCII)
+_WIDTH = len("2026-04-22T10:15:30.000Z ")
+_INSTANTS = re.compile(rf"(?:{_USUAL} )*+", re.ASCII)
 """The usual form, known by its looks; a leap day takes the longer way."""
 _ZONED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)", re.ASCII | re.I)
 LONGEST = timedelta(days=3660)
@@ -60,6 +63,12 @@ def instant(value: object) -> str | None:
         return iso(datetime.fromisoformat(value.upper().replace(",", ".")))
     except (ValueError, OverflowError):
         return None
+
+
+def are_instants(texts: list[str]) -> bool:
+    """Whether all of them are in the form that `instant` gives. It may say no where a leap day is meant."""
+    joined = " ".join((*texts, ""))
+    return len(joined) == _WIDTH * len(texts) and _INSTANTS.fullmatch(joined) is not None
 
 
 def iso(moment: datetime) -> str:

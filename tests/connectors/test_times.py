@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.times import duration, instant, iso, shifted
+from connectors.times import are_instants, duration, instant, iso, shifted
 
 MOMENTS = st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.timezones())
 
@@ -76,6 +76,23 @@ def test_instants_compare_as_text_as_the_moments_do(one: datetime, other: dateti
     cut = [moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000) for moment in (one, other)]
     assert (first < second) == (cut[0] < cut[1])
     assert instant(first) == first == iso(cut[0])
+
+
+def test_many_instants_are_judged_at_once_and_none_hides_in_another():
+    good = "2026-10-02T08:15:30.123Z"
+    assert are_instants([])
+    assert are_instants([good, good])
+    for bad in (
+        "",
+        "soon",
+        "2026-10-02T08:15:30Z",
+        f"{good} {good}",
+        f"{good} ",
+        f" {good}",
+        "2026-02-30T00:00:00.000Z",
+    ):
+        assert not are_instants([good, bad, good])
+        assert not are_instants([bad])
 
 
 def test_a_shift_stays_within_the_calendar():
