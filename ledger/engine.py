@@ -14,15 +14,17 @@ from sqlalchemy.exc import ArgumentError
 def connect(url: str) -> Engine:
     """An engine for `sqlite:///path` or `postgresql://user@host/name`; nothing is connected yet.
 
+    Its errors and logs leave out the parameters of statements: those are records and amounts.
     Raises `ValueError` for a URL that cannot be read or another database, without repeating it.
     """
     target = _target(url)
     if target.get_backend_name() == "sqlite":
-        engine = create_engine(target, connect_args={"timeout": 30.0})
+        engine = create_engine(target, connect_args={"timeout": 30.0}, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(target.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_recycle=1800)
+    postgres = target.set(drivername="postgresql+psycopg")
+    return create_engine(postgres, pool_pre_ping=True, pool_recycle=1800, hide_parameters=True)
 
 
 @contextmanager
