@@ -129,6 +129,14 @@ def test_chatty_libraries_are_heard_from_a_warning_on(lines: io.StringIO):
     assert [line["event"] for line in read(lines)] == ["slow"]
 
 
+def test_a_line_says_nothing_twice(lines: io.StringIO):
+    record = logging.LogRecord("uvicorn.error", logging.INFO, "x.py", 1, "ready %d", (1,), None)
+    record.message, record.color_message, record.pid = "ready 1", "\x1b[36mready", 7
+    logging.getLogger().handle(record)
+    (line,) = read(lines)
+    assert set(line) == {"at", "level", "event", "logger", "pid"}
+
+
 def test_a_level_holds_back_what_is_below_it():
     out = io.StringIO()
     observe.configure("json", "error", out)
