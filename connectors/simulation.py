@@ -220,7 +220,7 @@ def serve(app: ASGIApp, port: int = 0) -> Iterator[str]:
     `port` 0 takes a free one. Raises `OSError` when the port is taken.
     """
     listener = socket.create_server(("127.0.0.1", port))
-    # Inherited by every connection. asyncio does not set it on sockets it did not make, and each answer would wait 40 ms.
+    # Connections inherit it. asyncio does not set it on a socket given to it, and each answer would wait 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         app,
