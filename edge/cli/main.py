@@ -18,6 +18,7 @@ from edge.cli.terminal import Terminal, leave, open_nowhere
 app = typer.Typer(
     name="dealsync",
     help="CRM deals in, commission-ledger events out, exactly once in effect, with a reason for every cent.",
+    epilog="DEALSYNC_LOG_LEVEL (debug to critical) and DEALSYNC_LOG_FORMAT (json, console) decide what stderr logs.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -73,7 +73,8 @@ def test_every_command_explains_itself(cli: Cli, command: str):
 
 
 def test_the_list_of_commands_is_complete(cli: Cli):
-    shown = {line.split()[0] for line in cli("--help").out.partition("Commands:")[2].splitlines() if line.strip()}
+    listed = cli("--help").out.partition("Commands:\n")[2].partition("\n\n")[0]
+    shown = {line.split()[0] for line in listed.splitlines()}
     assert shown == {command for command in COMMANDS if " " not in command}
 
 
