@@ -60,14 +60,9 @@ class Fleet:
             "PLANHAT_TOKEN": "sandbox",
             "DEALSYNC_TICK_EVERY_S": "0.5",
         }
-        log = (self.folder / f"{len(self.running)}-{arguments[0]}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "worker", *arguments],
-            cwd=ROOT,
-            env=environ,
-            stdout=log,
-            stderr=log,
-        )
+        command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
+        with (self.folder / f"{len(self.running)}-{arguments[0]}.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
         self.running.append(process)
         return process
 
