@@ -43,7 +43,8 @@ def sweep(app: App, connection: str, *, progress: Progress = silent) -> Summary:
     with running(app, connection, "sweep", progress=progress) as run:
         replay_if_mapping_changed(run)
         under_way = _resume(run)
-        for page in ahead(run.reader.everything(under_way.cursor)):
+        # Without a cursor of its own the sweep reads what the pulls read: their cursor says which kind of record.
+        for page in ahead(run.reader.everything(under_way.cursor or run.checkpoint("pull"))):
             under_way = _after(under_way, page)
             run.land(page, STREAM, sweep=under_way.number, cursor=asdict(under_way))
         _witness(run, under_way)
