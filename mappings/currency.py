@@ -38,12 +38,11 @@ class Money:
         self, record: Record, day: date | None, custom: dict[str, Json], flags: list[str], problems: list[Problem]
     ) -> int | None:
         """The amount in minor units of the ledger's currency; None when there is none, or when it is a problem."""
-        failed = len(problems)
         amount = self._amount(record, problems)
         code = self._currency(record, amount is not None, flags, problems)
         if code is not None:
             custom["currency"] = code
-        if amount is None or code is None or len(problems) > failed:
+        if amount is None or code is None:
             return None
         try:
             if code == self._rules.ledger_currency:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from deals.identity import canonical, digest
-from deals.state import DealState, Json
+from deals.state import STANDARD, DealState, Json
 from mappings.currency import Money
 from mappings.grammar import KindMapping, OutcomeRule, StageRule
 from mappings.labels import Labels
@@ -54,7 +54,11 @@ class Mapper:
         if rule is None or type(record) is not dict:
             return {}
         labels = self._plans[kind].labels
-        return origins(rule, self.rules, record, labels.origins(record) if labels else {})
+        found = origins(rule, self.rules, record, labels.origins(record) if labels else {})
+        outcome = self.map(kind, record)
+        if isinstance(outcome, Unmappable):
+            return found
+        return {field: origin for field, origin in found.items() if field in STANDARD or field in outcome.state.custom}
 
 
 class _Plan:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deals.identity import state_bytes
-from deals.state import RESERVED, DealState
+from deals.state import RESERVED, STANDARD, DealState
 from mappings.mapper import Mapped, Mapper, Rules, Unmappable
 from tests.mappings.tables import PLANHAT, USD, json_values, mapped, parse, problem, problems, record, small
 
@@ -238,5 +238,6 @@ def test_map_never_raises_and_what_it_maps_can_be_sent(mapper: Mapper, kind: str
             assert len(each.message) < 500
     else:
         assert state_bytes(outcome.state)
+        assert set(mapper.origins(kind, what)) == {*STANDARD, *outcome.state.custom}
         assert not RESERVED & set(outcome.state.custom)
         assert outcome == mapper.map(kind, what)

@@ -48,14 +48,11 @@ def test_there_is_an_origin_for_exactly_the_fields_of_the_state():
         default_currency="USD",
     )
     euros = {**WHOLE, "value": {"amount": 1, "code": "EUR"}}
+    passing = Rules(ledger_currency="USD", currency_policy="pass")
     nameless = {**WHOLE, "value": {"amount": 1, "code": None}}
-    for rules, what in (
-        (USD, WHOLE),
-        (converting, euros),
-        (converting, nameless),
-        (USD, {"id": 1}),
-        (converting, WHOLE),
-    ):
+    moneyless = {**WHOLE, "value": {"amount": None, "code": "EUR"}}
+    pairs = [(USD, WHOLE), (USD, {"id": 1}), (passing, euros)]
+    for rules, what in [*pairs, *((converting, each) for each in (euros, nameless, moneyless, WHOLE))]:
         state = mapped(Mapper(small(), rules), what).state
         assert set(origins(rules, what)) == {*STANDARD, *state.custom}
 

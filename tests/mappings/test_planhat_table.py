@@ -89,6 +89,7 @@ def test_the_dates_of_the_subscriptions_are_read_under_both_of_their_names():
     payload = state("deals", deal(startDate="2026-01-01", endDate="2026-12-31", fromDate="2020-01-01"))
     prose = state("deals", deal(fromDate="2026-01-01", toDate="2026-12-31"))
     assert payload == prose
+    assert state("deals", deal(startDate=None)).custom["start_date"] is None
 
 
 def test_the_text_undefined_in_a_custom_field_is_no_value():
