@@ -22,8 +22,8 @@ class _Label(NamedTuple):
 
     key: str
     read: Transform
+    odd: bool
     transform: str
-    odd: bool = False
     ignored: bool = False
     taken_by: str = ""
 
@@ -50,7 +50,7 @@ class Labels:
         self._taken |= dict.fromkeys(MONEY_KEYS, f"[{kind}.amount]")
         for label, declared in self._rule.declared.items():
             key = declared.key or custom_key(source, label, RESERVED)
-            self._labels[label] = _Label(key, TRANSFORMS[declared.transform], declared.transform)
+            self._labels[label] = _Label(key, TRANSFORMS[declared.transform], False, declared.transform)
             self._taken[key] = f"[{kind}.custom_fields.declared] {shown(label)}"
 
     def read(self, record: Record, custom: dict[str, Json], flags: list[str], problems: list[Problem]) -> None:
@@ -108,7 +108,7 @@ class Labels:
         key = custom_key(self._source, name, RESERVED)
         ignored = name in self._rule.ignored
         taken_by = "" if ignored else self._taken.get(key, "")
-        label = _Label(key, anything, "json", ignored or bool(taken_by) or key != bare, ignored, taken_by)
+        label = _Label(key, anything, ignored or bool(taken_by) or key != bare, "json", ignored, taken_by)
         if len(self._labels) < REMEMBERED:
             self._labels[name] = label
         return label

@@ -159,15 +159,14 @@ def _stage_reader(kind: str, rule: StageRule) -> Callable[[Record, list[str], li
             if decide is not None and (decided := decide(record)) is not None:
                 return decided
             value = find(record)
+            if type(value) is str and (meaning := words.find(value)) is not None:
+                return meaning
             if value is None or value is ABSENT or (word := text(value)) is None:
                 return None
-            meaning = words.find(word)
-            if meaning is None and passes:
-                flags.append("stage_passed")
-                return word
-            if meaning is None:
+            if not passes:
                 raise _unknown(word, words.near(word), f"[{kind}.stage.words]")
-            return meaning
+            flags.append("stage_passed")
+            return word
         except _UnknownOutcome as error:
             problems.append(Problem("stage", "UNKNOWN_STAGE", str(error)))
         except Unreadable as error:

@@ -75,7 +75,12 @@ def _first(finders: Sequence[Callable[[Record], Any]]) -> Callable[[Record], Any
 def _first_key(keys: Sequence[str]) -> Callable[[Record], Any]:
     """What `_first` does, for keys of the record itself: spelt out because a first load runs it for every record."""
 
+    first = keys[0]
+
     def find(record: Record) -> Any:
+        value = record.get(first)
+        if type(value) is str and value and not value.isspace():
+            return value
         best: Any = ABSENT
         for key in keys:
             value = record.get(key, ABSENT)
