@@ -64,7 +64,7 @@ def normalised(state: bytes) -> str:
     An object under a literal key `custom` is merged with the other extras, the extras winning.
     Raises `Refusal` when it is no JSON object or a standard key has a wrong type.
     """
-    return _kept(_read(state, "state"))
+    return _kept(read_json(state, "state"))
 
 
 def checked_id(name: str, value: str) -> None:
@@ -79,7 +79,7 @@ def checked_id(name: str, value: str) -> None:
 
 def derived(raw: bytes) -> tuple[str, str, str]:
     """What a request body says: external id, event type and normalised state. Raises `Refusal` if it says nothing."""
-    fields = _read(raw, "the body")
+    fields = read_json(raw, "the body")
     if type(fields) is not dict or type(fields.get("external_id")) is not str or "state" not in fields:
         raise Refusal("the body: an object with external_id and state is expected")
     return fields["external_id"], fields.get("event_type", EventType.UPSERT.value), _kept(fields["state"])
@@ -136,7 +136,8 @@ class Batch:
         return [answer for answer in self._answers if answer is not None]
 
 
-def _read(data: bytes, what: str) -> Any:
+def read_json(data: bytes, what: str) -> Any:
+    """JSON with its numbers exact. Raises `Refusal`, naming `what` it was."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

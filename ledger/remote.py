@@ -1,0 +1,242 @@
+"""The remote ledger: events over HTTP, one at a time for each deal, many deals at once (contracts/openquota.md)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+
+from deals.events import Event, body
+from ledger.budget import Budget, retry_after
+from ledger.port import Answer, LedgerDeal, LedgerFault, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
+from ledger.wire import DealsPage, Ids, Introspection, address, complaint, decoded, header_value, read_capped
+
+_PAGE = 500
+_ATTEMPTS = 4
+_REJECTED = frozenset({400, 413, 415, 422})
+_NOT_TRIED = "not tried: an earlier event of this deal is not settled"
+
+
+class RemoteLedger:
+    """An OpenQuota-style ledger at `url` (with its version path, like `https://api.openquota.ai/v1`).
+
+    `requests_per_minute` is a limit of our own on top of what the ledger's headers say. `in_flight` bounds how many
+    requests are open at once. Nothing is retried here but reads: an event whose fate is unknown comes back `Unsettled`.
+    Raises `ValueError` for an address or a key that cannot work. `transport` and `sleep` are for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str,
+        *,
+        requests_per_minute: int | None = None,
+        in_flight: int = 16,
+        timeout_s: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = address(url)
+        self._key = header_value(api_key)
+        self._in_flight = in_flight
+        self._sleep = sleep
+        self._budget = Budget(requests_per_minute)
+        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="ledger")
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {self._key}", "User-Agent": "dealsync", "Accept": "application/json"},
+            timeout=timeout_s,
+            limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def __repr__(self) -> str:
+        return f"RemoteLedger({self._url!r})"
+
+    def append(self, events: Sequence[Event]) -> list[Answer]:
+        """Send events; see `ledger.port.Ledger.append`.
+
+        When the key is refused, its budget used up or the ledger away, the rest is not tried and comes back
+        `Unsettled`; the fault itself is raised only when no event at all was settled.
+        """
+        lanes: dict[str, list[int]] = {}
+        for place, event in enumerate(events):
+            lanes.setdefault(event.external_id, []).append(place)
+        errand = _Errand(events, patience=self._in_flight)
+        list(self._threads.map(lambda places: self._send_lane(errand, places), lanes.values()))
+        if errand.fault is not None and not any(isinstance(one, Receipt | Rejected) for one in errand.answers):
+            raise errand.fault
+        return errand.answers
+
+    def deals(self) -> Iterator[LedgerDeal]:
+        """Every deal once, newest first. Deals that change while we page move to the front, so that is read again."""
+        seen: set[str] = set()
+        yield from self._unseen(seen, stop_at_known=False)
+        yield from self._unseen(seen, stop_at_known=True)
+
+    def check(self) -> str:
+        """One line with the address and the key's scopes. Raises `LedgerRefused` when the key may not write events."""
+        key = self._get("/", Introspection).authenticated_as
+        if "deals:write" not in key.scopes:
+            raise LedgerRefused(
+                f"the key {key.key_prefix}… of the ledger at {self._url} lacks the scope deals:write: "
+                "ask for a key that has it"
+            )
+        return f"ledger at {self._url}, key {key.key_prefix}…, scopes {', '.join(sorted(key.scopes))}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._threads.shutdown()
+        self._client.close()
+
+    def _send_lane(self, errand: _Errand, places: Sequence[int]) -> None:
+        """Send one deal's events in their order, until one of them is not settled."""
+        for number, place in enumerate(places):
+            if errand.halted is not None:
+                return errand.put(places[number:], errand.halted)
+            if wait := self._budget.take():
+                errand.halted = Unsettled("not tried: the key's requests for this minute are used up", wait)
+                return errand.put(places[number:], errand.halted)
+            answer = self._post(errand, errand.events[place])
+            errand.answers[place] = answer
+            if not isinstance(answer, Receipt):
+                return errand.put(places[number + 1 :], Unsettled(_NOT_TRIED, getattr(answer, "retry_after_s", 0.0)))
+        return None
+
+    def _post(self, errand: _Errand, event: Event) -> Answer:
+        try:
+            status, headers, data = self._exchange("POST", "/deals/events", body(event))
+        except LedgerUnavailable as fault:
+            return errand.failed(fault)
+        if 200 <= status < 300 or status == 409:
+            ids = decoded(data, Ids)
+            if ids is not None and ids.source_event_id and ids.domain_event_id and ids.deal_id:
+                errand.went_well()
+                return _receipt(ids, status)
+            if status != 409:
+                return errand.failed(LedgerUnavailable(f"the ledger answered {status} without the ids of the event"))
+        if status in _REJECTED or status == 409:
+            errand.went_well()
+            return Rejected("conflict" if status == 409 else f"http_{status}", complaint(data, status, self._key))
+        if status == 429:
+            wait = retry_after(headers, 60.0)
+            self._budget.hold(wait)
+            errand.halted = Unsettled("the ledger asks us to wait (429)", wait)
+            return errand.halted
+        if status >= 500 or status == 408:
+            return errand.failed(LedgerUnavailable(f"the ledger answered {status}"), retry_after(headers))
+        return errand.refused(self._refusal(status, data))
+
+    def _unseen(self, seen: set[str], *, stop_at_known: bool) -> Iterator[LedgerDeal]:
+        offset = 0
+        while True:
+            page = self._get(f"/deals?limit={_PAGE}&offset={offset}", DealsPage)
+            new = [deal for deal in page.deals if deal.id not in seen]
+            seen.update(deal.id for deal in new)
+            for deal in new:
+                yield LedgerDeal(
+                    id=deal.id,
+                    external_id=deal.external_id,
+                    state=deal.state,
+                    last_event_at=deal.last_event_at,
+                    updated_at=deal.updated_at,
+                )
+            following = page.pagination.next_offset
+            if following is None or not page.deals or following <= offset or (stop_at_known and not new):
+                return
+            offset = following
+
+    def _get(self, path: str, shape: type[Any]) -> Any:
+        """Read something, again if it did not work. Raises `LedgerRefused` and `LedgerUnavailable`."""
+        fault: LedgerFault = LedgerUnavailable()
+        for attempt in range(_ATTEMPTS):
+            while wait := self._budget.take():
+                self._sleep(wait)
+            try:
+                status, headers, data = self._exchange("GET", path)
+            except LedgerUnavailable as error:
+                fault = error
+            else:
+                if status == 200 and (found := decoded(data, shape)) is not None:
+                    return found
+                if status == 429:
+                    self._budget.hold(retry_after(headers, 60.0))
+                elif 400 <= status < 500 and status != 408:
+                    raise self._refusal(status, data)
+                fault = LedgerUnavailable(f"the ledger at {self._url} answered GET {path} with {status}, unreadably")
+            if attempt + 1 < _ATTEMPTS:
+                self._sleep(0.2 * 2**attempt)
+        raise fault
+
+    def _exchange(self, method: str, path: str, content: bytes | None = None) -> tuple[int, httpx.Headers, bytes]:
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        request = self._client.build_request(method, self._url + path, content=content, headers=headers)
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                data = read_capped(response)
+            finally:
+                response.close()
+        except httpx.TimeoutException:
+            raise LedgerUnavailable(f"the ledger at {self._url} did not answer in time") from None
+        except httpx.HTTPError as error:
+            raise LedgerUnavailable(f"the ledger at {self._url} cannot be reached ({type(error).__name__})") from None
+        self._budget.learn(response.headers)
+        return response.status_code, response.headers, data
+
+    def _refusal(self, status: int, data: bytes) -> LedgerRefused:
+        said = complaint(data, status, self._key)
+        if status == 401:
+            return LedgerRefused(f"the ledger at {self._url} does not accept the API key ({said}): give it a valid one")
+        if status == 403:
+            return LedgerRefused(f"the ledger at {self._url} does not allow it ({said}): ask for a key with that scope")
+        return LedgerRefused(
+            f"{self._url} answered {status}, which no ledger does: check [ledger] url; it ends with the version (/v1)"
+        )
+
+
+class _Errand:
+    """One call of `append`: its answers, and whether the rest of it is still worth trying."""
+
+    def __init__(self, events: Sequence[Event], patience: int) -> None:
+        self.events = events
+        self.answers: list[Answer] = [Unsettled("not tried")] * len(events)
+        self.halted: Unsettled | None = None
+        self.fault: LedgerFault | None = None
+        self._patience = patience
+        self._failures = 0
+
+    def put(self, places: Sequence[int], answer: Answer) -> None:
+        for place in places:
+            self.answers[place] = answer
+
+    def went_well(self) -> None:
+        self._failures = 0
+
+    def failed(self, fault: LedgerUnavailable, retry_after_s: float = 0.0) -> Unsettled:
+        """One event failed. When nothing else works either, the ledger is away, and it is left in peace."""
+        answer = Unsettled(str(fault), retry_after_s)
+        self._failures += 1
+        if self._failures >= self._patience:
+            self.halted = Unsettled(f"not tried: {fault}", retry_after_s)
+            self.fault = fault
+        return answer
+
+    def refused(self, fault: LedgerRefused) -> Unsettled:
+        self.fault = fault
+        self.halted = Unsettled(f"not tried: {fault}")
+        return self.halted
+
+
+def _receipt(ids: Ids, status: int) -> Receipt:
+    return Receipt(
+        outcome="already_there" if status in (200, 409) else "appended",
+        source_event_id=ids.source_event_id,
+        domain_event_id=ids.domain_event_id,
+        deal_id=ids.deal_id,
+        conflict=ids.conflict or status == 409,
+    )
