@@ -14,12 +14,12 @@ def finder(paths: Sequence[str]) -> Callable[[Record], Any]:
     """A function that finds the value at the first of several paths that bears one.
 
     A null and a blank text are passed over for a later path that bears a value. Where none does, the answer is None
-    if any path was there, else `ABSENT`. The function raises `Unreadable` where a path leads through something that
+    if any path was there, else `ABSENT`; no paths at all are always absent. The function raises `Unreadable` where a path leads through something that
     is neither an object nor null.
     """
     if len(paths) == 1:
         return _single(paths[0])
-    if not any("." in path for path in paths):
+    if paths and not any("." in path for path in paths):
         return _first_key(paths)
     return _first([_single(path) for path in paths])
 
