@@ -14,8 +14,8 @@ def finder(paths: Sequence[str]) -> Callable[[Record], Any]:
     """A function that finds the value at the first of several paths that bears one.
 
     A null and a blank text are passed over for a later path that bears a value. Where none does, the answer is None
-    if any path was there, else `ABSENT`; no paths at all are always absent. The function raises `Unreadable` where a path leads through something that
-    is neither an object nor null.
+    if any path was there, else `ABSENT`; no paths at all are always absent. The function raises `Unreadable` where a
+    path leads through something that is neither an object nor null.
     """
     if len(paths) == 1:
         return _single(paths[0])
