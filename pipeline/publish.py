@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from deals.events import Event
 from ledger.port import Answer, LedgerUnavailable, Receipt, Rejected, Unsettled
 from pipeline.observe import bind
-from pipeline.store import leases, outbox, parking, runs
+from pipeline.store import bulk, leases, outbox, parking, runs
 from pipeline.store.leases import Lease
 from pipeline.store.outbox import BEGINNING, Lane
 from pipeline.store.parking import ParkedRow
@@ -81,6 +81,7 @@ class _Publisher:
         after, progressed = BEGINNING, False
         while True:
             with self.app.store.read() as tx:
+                bulk.by_index(tx)
                 batch = outbox.heads(tx, after=after, due=now(tx), limit=BATCH)
             if not batch:
                 return progressed
@@ -102,6 +103,7 @@ class _Publisher:
         refused = [(lane, event, answer) for lane, event, answer in answered if isinstance(answer, Rejected)]
         with self.app.store.write() as tx:
             leases.confirm(tx, self.lease)
+            bulk.by_index(tx)
             at = now(tx)
             outbox.settle(tx, receipts, at)
             for lane, event, rejected in refused:

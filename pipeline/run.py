@@ -64,7 +64,7 @@ class Run:
             place = cursor if cursor is not None else page.cursor
             if place is not None and not too_many:
                 stream_of = (self.scope.connection_id, stream)
-                checkpoints.move(tx, stream_of, place, run_id=self.scope.run_id, at=now(tx))
+                checkpoints.move(tx, stream_of, place, run_id=self.scope.run_id, at=page.requested_at)
             runs.count(tx, total)
         self._counted_for_good(total, page)
         if too_many:

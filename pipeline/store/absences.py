@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, exists, func, insert, literal, select
+from sqlalchemy import Connection, delete, exists, func, select
 
 from pipeline.store import bulk
 from pipeline.store.tables import absences, deals, sightings
@@ -29,26 +29,27 @@ def here_again(tx: Connection, connection_id: int, source_ids: Sequence[str]) ->
 def witness(tx: Connection, connection_id: int, run_id: int, started_at: str) -> None:
     """A complete sweep has ended: each living deal it did not show, and that nobody saw since, is absent once more.
 
-    A sweep that was cut off and resumed counts once: `last_run` says who counted.
+    Those that it did show are absent no longer.
     """
+    after = ""
+    while missed := _missed(tx, connection_id, run_id, started_at, after):
+        after = missed[-1]
+        rows = [(connection_id, source_id, 1, run_id) for source_id in missed]
+        bulk.upsert(tx, absences, rows, add=("sweeps",))
+    seen_again = absences.c.connection_id == connection_id, absences.c.last_run != run_id
+    tx.execute(delete(absences).where(*seen_again))
+
+
+def _missed(tx: Connection, connection_id: int, run_id: int, started_at: str, after: str) -> list[str]:
     seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == deals.c.source_id)
-    missed = (
+    missed = select(deals.c.source_id).where(
         deals.c.connection_id == connection_id,
+        deals.c.source_id > after,
         deals.c.deleted.is_(False),
         deals.c.observed_at < started_at,
         ~seen,
     )
-    columns = ["connection_id", "source_id", "sweeps", "last_run"]
-    again = select(absences.c.source_id).where(absences.c.connection_id == connection_id)
-    tx.execute(
-        absences.update()
-        .where(absences.c.connection_id == connection_id, absences.c.last_run != run_id)
-        .where(absences.c.source_id.in_(select(deals.c.source_id).where(*missed)))
-        .values(sweeps=absences.c.sweeps + 1, last_run=run_id)
-    )
-    first = select(deals.c.connection_id, deals.c.source_id, literal(1), literal(run_id))
-    tx.execute(insert(absences).from_select(columns, first.where(*missed, deals.c.source_id.not_in(again))))
-    tx.execute(delete(absences).where(absences.c.connection_id == connection_id, absences.c.last_run != run_id))
+    return list(tx.execute(missed.order_by(deals.c.source_id).limit(5000)).scalars())
 
 
 def candidates(tx: Connection, connection_id: int, *, sweeps: int, after: str, limit: int) -> list[str]:

@@ -81,6 +81,23 @@ def among(tx: Connection, column: Column[Any], values: Sequence[str]) -> ColumnE
     return clause.bindparams(bindparam(name, json.dumps(list(values))))
 
 
+def by_index(tx: Connection) -> None:
+    """Read page by page through the indexes for the rest of this transaction, whatever PostgreSQL knows of the tables.
+
+    Right after a first load it knows nothing of them yet, and would sort or hash whole tables to find a page's rows.
+    """
+    if tx.dialect.name == "postgresql":
+        tx.execute(_BY_INDEX)
+
+
+_BY_INDEX = text(
+    "SELECT "
+    + ", ".join(
+        f"set_config('enable_{way}', 'off', true)" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
+    )
+)
+
+
 def in_chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Cut a stream into lists of at most `size`."""
     chunk: list[Any] = []

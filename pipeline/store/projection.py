@@ -58,6 +58,7 @@ def lock(tx: Connection, connection_id: int) -> None:
     """
     if tx.dialect.name == "postgresql":
         tx.execute(text("SELECT pg_advisory_xact_lock(:what, :which)"), {"what": 0x6465616C, "which": connection_id})
+        bulk.by_index(tx)
 
 
 def differing(tx: Connection, connection_id: int, mapping_id: int, observed: Sequence[tuple[str, bytes]]) -> list[int]:
