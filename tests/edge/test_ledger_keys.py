@@ -1,8 +1,14 @@
-"""Keys of the ledger's API from the command line."""
+"""Keys of the ledger's API from the command line, and the API they open."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.edge.conftest import Cli
 
@@ -34,3 +40,43 @@ def test_another_ledger_cannot_be_verified_from_here(cli: Cli, configured: Path)
     )
     ended = cli("ledger", "verify")
     assert ended.code == 3
+
+
+def test_deals_can_be_published_to_a_ledger_served_elsewhere(
+    cli: Cli, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "theirs").mkdir()
+    theirs = tmp_path / "theirs" / "dealsync.toml"
+    theirs.write_text("")
+    scopes = ("--scope", "deals:write", "--scope", "deals:read")
+    key = cli("ledger", "keys", "create", "ours", *scopes, "--config", theirs, "--json").document["key"]
+    arguments = ["ledger", "serve", "--port", "0", "--json", "--config", str(theirs)]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from edge.cli.main import main; main()", *arguments],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(b"".join(iter(process.stdout.readline, b"}\n")) + b"}")["url"]
+        for name, value in {"KIND": "openquota", "URL": url, "API_KEY": key}.items():
+            monkeypatch.setenv(f"DEALSYNC__LEDGER__{name}", value)
+        assert cli("pull", "planhat").code == 0
+        published = cli("publish", "--json")
+        assert (published.code, published.document["published"]) == (0, 12), published.err
+        assert cli("check", "--json").document["ok"] is True
+        assert cli("doctor").code == 0
+        monkeypatch.setenv("DEALSYNC__LEDGER__API_KEY", "oqp_wrong-canary")
+        refused = cli("check")
+        assert refused.code == 4
+        assert "wrong-canary" not in refused.out + refused.err
+    finally:
+        process.terminate()
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert key.encode() not in err
+    for name in ("KIND", "URL", "API_KEY"):
+        monkeypatch.delenv(f"DEALSYNC__LEDGER__{name}")
+    assert cli("ledger", "verify", "--config", theirs, "--json").document["events"] == 12
