@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal
 from typing import Any, TypeAlias
+
+import msgspec
 
 Json: TypeAlias = "str | int | bool | Decimal | list[Json] | dict[str, Json] | None"
 
@@ -20,20 +21,20 @@ MAX_DIGITS = 60
 """A number longer than this when written out is refused: 1e999 must not become a thousand characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DealState:
+class DealState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a deal. Every standard field may be unknown (None), which is never the same as zero.
 
     `amount_cents` is an integer in minor units of the ledger's currency (ISO 4217 exponent applied).
     `close_date` is a calendar day and belongs to no time zone.
-    `custom` holds JSON values without floats; build them with `json_value`.
+    `custom` holds JSON values without floats; build them with `json_value`. A struct and not a dataclass: a first load
+    makes one for every record.
     """
 
     amount_cents: int | None = None
     stage: str | None = None
     close_date: date | None = None
     owner_external_id: str | None = None
-    custom: Mapping[str, Json] = field(default_factory=dict)
+    custom: Mapping[str, Json] = msgspec.field(default_factory=dict)
 
 
 def wire(state: DealState) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from importlib.resources import files
 from pathlib import Path
 
+from connectors.registry import source
 from mappings.language import Mapping, MappingError, parse
 from mappings.rules import Rates, Rules
 from pipeline.faults import SettingsError
@@ -25,9 +26,13 @@ def mapping_of(settings: Settings, connection: Connection) -> Mapping:
     if connection.mapping is None:
         return parse(shipped(connection.source), name=f"mappings/{connection.source}.toml (shipped)")
     path = settings.folder / connection.mapping
-    mapping = parse_file(path)
+    mapping, kinds = parse_file(path), source(connection.source).kinds
     if mapping.source != connection.source:
         raise SettingsError([f"{path}: the table is for {mapping.source!r}, the connection is a {connection.source!r}"])
+    if unknown := sorted(set(mapping.kinds) - set(kinds)):
+        raise SettingsError(
+            [f"{path}: {connection.source} has no records of kind {unknown[0]!r}, only {', '.join(kinds)}"]
+        )
     return mapping
 
 

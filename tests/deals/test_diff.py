@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from deals.diff import Change, diff, fold, tombstone
 from deals.events import EventType
