@@ -101,6 +101,15 @@ INGEST: Answers = {
     201: {"model": Ids, "description": "The event was appended."},
     **_problems(400, 401, 403, 409, 413, 415, 429, 503),
 }
-INGEST_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": DealEvent.model_json_schema()}}}
-}
+
+
+def _ingest_body() -> dict[str, Any]:
+    """The schema written out in place: a route that reads its own body has nowhere to put shared definitions."""
+    schema = DealEvent.model_json_schema()
+    shared = schema.pop("$defs")
+    schema["properties"]["state"] = shared["State"]
+    schema["properties"]["event_type"] = {**shared["EventType"], "default": EventType.UPSERT.value}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+INGEST_BODY = _ingest_body()

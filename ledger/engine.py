@@ -46,7 +46,13 @@ def _target(url: str) -> URL:
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where we say, see _begin_sqlite
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "wal_autocheckpoint = 10000"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "recursive_triggers = ON",  # a row that REPLACE pushes out counts as deleted: append-only tables refuse it
+        "wal_autocheckpoint = 10000",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
