@@ -1,17 +1,28 @@
 # Every target does its own set-up: it needs make, git and python3 >= 3.11, nothing else.
 .DEFAULT_GOAL := help
-UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.tools/bin/uv)
 RUN := $(UV) run --frozen
+PIP := https://bootstrap.pypa.io/pip/pip.pyz
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# The machine's own uv is used where there is one. Debian's python3 may lack venv, pip or both.
 .tools/bin/uv:
-	python3 -m venv .tools
-	.tools/bin/pip install --quiet uv
+	@echo "installing uv into .tools"
+	@mkdir -p .tools
+	@if python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+	  python3 -m venv .tools && .tools/bin/python -m pip install --quiet uv; \
+	elif python3 -m pip --version >/dev/null 2>&1; then \
+	  python3 -m pip install --quiet --target .tools uv; \
+	else \
+	  python3 -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' $(PIP) .tools/pip.pyz && \
+	  python3 .tools/pip.pyz install --quiet --target .tools uv; \
+	fi || { echo "uv could not be installed: see https://docs.astral.sh/uv/, then run make again" >&2; exit 1; }
 
 .venv/.ready: uv.lock pyproject.toml | $(UV)
-	$(UV) sync --frozen --quiet
+	@echo "making the environment in .venv from uv.lock"
+	@$(UV) sync --frozen --quiet
 	@touch $@
 
 setup: .venv/.ready ## the environment, from uv.lock
