@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, func, select
+from sqlalchemy import Connection, Engine, Result, Row, Select, delete, func, select
 
 from ledger.admission import Refusal, derived
 from ledger.chain import GENESIS, event_hash, source_hash
@@ -44,6 +44,23 @@ class _Bad(Exception):
         self.where = {"table": table, "row": printable, "why": why}
 
 
+class _Streams:
+    """Queries read a window at a time, several side by side; what is left unread is closed at the end."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._tx = tx
+        self._results: list[Result[Any]] = []
+
+    def of(self, query: Select[Any]) -> Iterator[Row[Any]]:
+        result = self._tx.execute(query, execution_options={"stream_results": True, "yield_per": _WINDOW})
+        self._results.append(result)
+        return iter(result)
+
+    def close(self) -> None:
+        for result in self._results:
+            result.close()
+
+
 def verify(engine: Engine, org: str) -> Verdict:
     """Check everything the ledger of an org claims (invariant 15); memory does not grow with the ledger.
 
@@ -55,10 +72,10 @@ def verify(engine: Engine, org: str) -> Verdict:
     """
     counted = {"events": 0, "deals": 0}
     try:
-        with translated(), _snapshot(engine) as tx:
-            _check_events(tx, org, counted)
+        with translated(), _snapshot(engine) as tx, closing(_Streams(tx)) as streams:
+            _check_events(streams, org, counted)
             _check_keys(tx, org)
-            _check_deals(tx, org, counted)
+            _check_deals(streams, org, counted)
     except _Bad as bad:
         return Verdict(False, counted["events"], counted["deals"], bad.where)
     return Verdict(True, counted["events"], counted["deals"], None)
@@ -70,13 +87,13 @@ def rebuild(engine: Engine, org: str) -> int:
     The result is byte for byte what appending made of the same events. Raises a `LedgerFault`.
     """
     sql, count, received = statements(engine), 0, source_events.c
-    with translated(), engine.begin() as tx:
+    with translated(), engine.begin() as tx, closing(_Streams(tx)) as streams:
         sql.lock(tx, org)
         tx.execute(delete(deals).where(deals.c.org_id == org))
         query = select(received.id, received.external_id).where(received.org_id == org).order_by(received.id)
-        sources = _streamed(tx, query)
+        sources = streams.of(query)
         batch: list[Deal] = []
-        for event in _last_events(tx, org):
+        for event in _last_events(streams, org):
             source = next((row for row in sources if row.id == event.source_event_id), None)
             if source is None:
                 raise LedgerFault(f"{event.id} has lost its source event: see `dealsync ledger verify`")
@@ -90,20 +107,23 @@ def rebuild(engine: Engine, org: str) -> int:
     return count
 
 
-def _check_events(tx: Connection, org: str, counted: dict[str, int]) -> None:
+def _check_events(streams: _Streams, org: str, counted: dict[str, int]) -> None:
     """Follow the chain from its first event, the source events beside it: both were given their ids in one order."""
     domain = select(domain_events).where(domain_events.c.org_id == org).order_by(domain_events.c.sequence)
     received = select(source_events).where(source_events.c.org_id == org).order_by(source_events.c.id)
-    sources = (Source._make(row) for row in _streamed(tx, received))
+    sources = (Source._make(row) for row in streams.of(received))
     previous = Domain(org, 0, "", "", "", "", "", "", b"", b"", GENESIS)
-    for row in _streamed(tx, domain):
+    for row in streams.of(domain):
         event = Domain._make(row)
         _check_link(event, previous)
         _check_pair(event, next(sources, None))
         previous = event
         counted["events"] += 1
     if (left := next(sources, None)) is not None:
-        raise _Bad("ledger_source_events", left.id, "no domain event was made from it")
+        strays = streams.of(select(domain_events.c.id).where(domain_events.c.source_event_id == left.id))
+        if (stray := next(strays, None)) is not None:
+            raise _Bad("ledger_domain_events", stray.id, "its org was changed")
+        raise _Bad("ledger_source_events", left.id, "no domain event was made from it, or that was taken out")
 
 
 def _check_link(event: Domain, previous: Domain) -> None:
@@ -146,11 +166,11 @@ def _check_keys(tx: Connection, org: str) -> None:
         raise _Bad("ledger_source_events", one, "its dedup_key stands twice")
 
 
-def _check_deals(tx: Connection, org: str, counted: dict[str, int]) -> None:
+def _check_deals(streams: _Streams, org: str, counted: dict[str, int]) -> None:
     """Hold every deal against its last event, in the order of these."""
     query = select(deals).where(deals.c.org_id == org).order_by(deals.c.last_sequence, deals.c.id)
-    listed = (Deal._make(row) for row in _streamed(tx, query))
-    for event in _last_events(tx, org):
+    listed = (Deal._make(row) for row in streams.of(query))
+    for event in _last_events(streams, org):
         deal = next(listed, None)
         if deal is None or deal.last_sequence > event.sequence:
             raise _Bad("ledger_deals", event.deal_id, f"missing, or {event.id} is not in it")
@@ -160,15 +180,15 @@ def _check_deals(tx: Connection, org: str, counted: dict[str, int]) -> None:
         raise _Bad("ledger_deals", left.id, "no event made it")
 
 
-def _last_events(tx: Connection, org: str) -> Iterator[Domain]:
+def _last_events(streams: _Streams, org: str) -> Iterator[Domain]:
     """The last event of each deal, in the order of the chain.
 
     Two ordered streams are merged here, not joined there: a database that misjudges their size may take for ever.
     """
     column = domain_events.c
     last = func.max(column.sequence).label("last")
-    ends = _streamed(tx, select(last).where(column.org_id == org).group_by(column.deal_id).order_by(last))
-    chain = _streamed(tx, select(domain_events).where(column.org_id == org).order_by(column.sequence))
+    ends = streams.of(select(last).where(column.org_id == org).group_by(column.deal_id).order_by(last))
+    chain = streams.of(select(domain_events).where(column.org_id == org).order_by(column.sequence))
     for (end,) in ends:
         yield next(Domain._make(row) for row in chain if row.sequence == end)
 
@@ -186,10 +206,6 @@ def _holds(claim: Callable[[], bool]) -> bool:
         return claim()
     except (TypeError, ValueError):
         return False
-
-
-def _streamed(tx: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    yield from tx.execute(query, execution_options={"stream_results": True, "yield_per": _WINDOW})
 
 
 @contextmanager

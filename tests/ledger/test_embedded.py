@@ -1,0 +1,162 @@
+"""The embedded ledger: one gapless chain an org, whoever appends at once, and faults that say what to do."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+
+import pytest
+from sqlalchemy import Engine, text
+
+from ledger.embedded import EmbeddedLedger
+from ledger.engine import connect
+from ledger.port import LedgerRefused, LedgerUnavailable, Receipt
+from ledger.verify import verify
+from tests.ledger.subjects import NOW, embedded, engine_at, event, history, now
+
+ORG = "org_default"
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    with engine_at(database_url) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_the_sequence_has_no_gap_although_keys_were_absorbed(engine: Engine, size: int):
+    ledger = EmbeddedLedger(engine, now=now)
+    ledger.append([event(f"d:{n}", f"k{n}") for n in range(size)])
+    ledger.append([event(f"d:{n}", f"k{n}") for n in range(size // 2, size + size // 2)])
+    with engine.connect() as tx:
+        found = tx.execute(text("SELECT sequence FROM ledger_domain_events ORDER BY sequence")).scalars().all()
+    assert list(found) == list(range(1, size + size // 2 + 1))
+    assert verify(engine, ORG).ok
+
+
+def test_many_who_append_the_same_at_once_agree_on_the_ids(engine: Engine):
+    events = [event(f"d:{n % 20}", f"k{n}", amount=n) for n in range(120)]
+
+    def work(seed: int) -> dict[str, str]:
+        random, ids = Random(seed), {}
+        ledger = EmbeddedLedger(engine, now=now)
+        for _ in range(6):
+            batch = random.sample(events, random.choice([1, 5, 50]))
+            for one, answer in zip(batch, ledger.append(batch), strict=True):
+                assert isinstance(answer, Receipt)
+                assert not answer.conflict
+                assert ids.setdefault(one.dedup_key, answer.domain_event_id) == answer.domain_event_id
+        for one, answer in zip(events, ledger.append(events), strict=True):
+            assert isinstance(answer, Receipt)
+            assert ids.setdefault(one.dedup_key, answer.domain_event_id) == answer.domain_event_id
+        return ids
+
+    with ThreadPoolExecutor(4) as threads:
+        first, *others = threads.map(work, range(4))
+    assert all(other == first for other in others)
+    accepted = history(engine, ORG)
+    assert len(accepted) == len(set(accepted)) == 120
+    assert verify(engine, ORG).ok
+
+
+def test_orgs_do_not_share_keys_nor_chains(engine: Engine):
+    one, other = embedded(engine), embedded(engine)
+    [first], [second] = one.ledger.append([event()]), other.ledger.append([event()])
+    assert isinstance(first, Receipt)
+    assert isinstance(second, Receipt)
+    assert first.outcome == second.outcome == "appended"
+    assert first.deal_id != second.deal_id
+    assert len(list(one.ledger.deals())) == len(list(other.ledger.deals())) == 1
+
+
+def test_a_clock_that_runs_backwards_does_not_turn_back_the_ledger(engine: Engine):
+    moments = iter(["2026-04-22T10:15:30.000Z", "2026-04-22T09:00:00.000Z", "2026-04-22T11:00:00.000Z"])
+    ledger = EmbeddedLedger(engine, now=lambda: next(moments))
+    for n in range(3):
+        ledger.append([event(f"d:{n}", f"k{n}")])
+    newest = [(deal.external_id, deal.updated_at[11:13]) for deal in ledger.newest(10, 0)]
+    assert newest == [("d:2", "11"), ("d:1", "10"), ("d:0", "10")]
+    assert verify(engine, ORG).ok
+
+
+def test_the_newest_are_listed_first_page_by_page(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now)
+    ledger.append([event(f"d:{n}", f"k{n}") for n in range(5)])
+    ledger.append([event("d:1", "again")])
+    assert [deal.external_id for deal in ledger.newest(3, 0)] == ["d:1", "d:4", "d:3"]
+    assert [deal.external_id for deal in ledger.newest(3, 3)] == ["d:2", "d:0"]
+
+
+def test_a_deleted_deal_is_marked_and_a_later_event_takes_the_mark_away(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now)
+    marks = []
+    for key, kind in [("k1", "upsert"), ("k2", "delete"), ("k3", "upsert")]:
+        ledger.append([event(key=key, kind=kind)])
+        with engine.connect() as tx:
+            marks.append(tx.execute(text("SELECT deleted_at FROM ledger_deals")).scalar_one())
+    assert marks == [None, NOW, None]
+
+
+def test_the_body_is_kept_as_it_came_in(engine: Engine):
+    raw = b'{ "external_id": "planhat:1", "state": {"amount_cents": 1} }'
+    ledger = EmbeddedLedger(engine, now=now)
+    ledger.append([event()], [raw])
+    with engine.connect() as tx:
+        assert bytes(tx.execute(text("SELECT raw_body FROM ledger_source_events")).scalar_one()) == raw
+
+
+def test_the_same_body_in_another_spacing_is_no_conflict(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now)
+    state = b'{"stage":"open", "amount_cents":100, "owner_external_id":null, "close_date":null}'
+    raw = b'{"state": %b, "external_id":"planhat:1"}' % state
+    ledger.append([event()], [raw])
+    [again] = ledger.append([event()])
+    assert isinstance(again, Receipt)
+    assert (again.outcome, again.conflict) == ("already_there", False)
+
+
+def test_an_empty_database_says_what_to_do(database_url: str):
+    engine = connect(database_url)
+    ledger = EmbeddedLedger(engine, now=now)
+    for use in (lambda: ledger.append([event()]), lambda: list(ledger.deals()), ledger.check):
+        with pytest.raises(LedgerRefused, match="dealsync migrate"):
+            use()
+    engine.dispose()
+
+
+def test_a_database_that_is_away_is_unavailable_and_no_secret_is_told():
+    engine = connect("postgresql://someone:s3cret@127.0.0.1:1/nowhere")
+    with pytest.raises(LedgerUnavailable) as caught:
+        EmbeddedLedger(engine, now=now).append([event()])
+    assert "s3cret" not in str(caught.value)
+    engine.dispose()
+
+
+def test_a_file_that_cannot_be_written_is_unavailable_and_nothing_is_lost(tmp_path: Path):
+    file = tmp_path / "store.db"
+    with engine_at(f"sqlite:///{file}") as engine:
+        EmbeddedLedger(engine, now=now).append([event()])
+        with engine.begin() as tx:
+            tx.exec_driver_sql("PRAGMA query_only = ON")
+        with pytest.raises(LedgerUnavailable, match="readonly"):
+            EmbeddedLedger(engine, now=now).append([event(key="k2")])
+    assert file.stat().st_mode & stat.S_IRUSR
+    with engine_at(f"sqlite:///{file}") as engine:
+        assert history(engine, ORG) == [("planhat:1", "k1")]
+
+
+def test_a_batch_that_fails_half_way_leaves_nothing(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now)
+    with engine.begin() as tx:
+        tx.execute(text("ALTER TABLE ledger_deals RENAME TO elsewhere"))
+    with pytest.raises(LedgerRefused):
+        ledger.append([event()])
+    with engine.begin() as tx:
+        tx.execute(text("ALTER TABLE elsewhere RENAME TO ledger_deals"))
+    assert history(engine, ORG) == []
+    [receipt] = ledger.append([event()])
+    assert isinstance(receipt, Receipt)
+    assert receipt.outcome == "appended"
