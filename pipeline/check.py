@@ -10,10 +10,9 @@ import httpx
 from connectors.faults import Fault, Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.source import Finding
 from ledger.port import LedgerFault, LedgerRefused
-from ledger.remote import RemoteLedger
 from pipeline.faults import SettingsError
 from pipeline.settings import Settings
-from pipeline.wiring import connected
+from pipeline.wiring import connected, open_remote
 
 
 def check(
@@ -62,8 +61,7 @@ def finding_of(what: str, fault: Fault) -> Finding:
 
 
 def _ledger(settings: Settings) -> Finding:
-    assert settings.ledger.api_key is not None
-    ledger = RemoteLedger(settings.ledger.url, settings.ledger.api_key.reveal())
+    ledger = open_remote(settings)
     try:
         return Finding("ledger", True, ledger.check())
     except LedgerRefused as fault:

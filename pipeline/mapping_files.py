@@ -59,6 +59,8 @@ def rules_of(settings: Settings, connection: Connection) -> Rules:
 
 def _owners(connection: Connection) -> dict[str, str] | None:
     """The owner table of a connection: a CSV file with the columns `source_id` and `owner_external_id`."""
+    if connection.owners == "email":
+        raise SettingsError(['owners = "email" is not built for this source yet: use "source_id" or a table file'])
     if not isinstance(connection.owners, TableFile):
         return None
     file = connection.owners.file

@@ -142,8 +142,14 @@ def open_ledger(settings: Settings, store: Store) -> Ledger:
     """The ledger of the configuration."""
     if settings.ledger.kind == "embedded":
         return EmbeddedLedger(store.engine, now=store.now)
-    assert settings.ledger.api_key is not None
-    return RemoteLedger(settings.ledger.url, settings.ledger.api_key.reveal())
+    return open_remote(settings)
+
+
+def open_remote(settings: Settings) -> Ledger:
+    """The ledger over HTTP; nothing is asked of it yet."""
+    ledger = settings.ledger
+    assert ledger.api_key is not None
+    return RemoteLedger(ledger.url, ledger.api_key.reveal(), requests_per_minute=ledger.requests_per_minute)
 
 
 def migrate(settings: Settings) -> list[str]:
