@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from sqlalchemy import Engine
 
 from ledger import keys
 from ledger.embedded import ORG
@@ -11,26 +15,21 @@ from ledger.verify import rebuild as rebuilt
 from ledger.verify import verify as verified
 from pipeline.faults import SettingsError
 from pipeline.settings import Settings
+from pipeline.store.session import translated
 from pipeline.wiring import open_store
 
 
 def verify(settings: Settings) -> dict[str, Any]:
     """Check chain, gaps, keys and fold of the embedded ledger: `{"ok", "events", "deals", "first_bad"}`."""
-    store = open_store(_embedded(settings))
-    try:
-        verdict = verified(store.engine, ORG)
-    finally:
-        store.engine.dispose()
+    with _opened(settings) as engine:
+        verdict = verified(engine, ORG)
     return {"ok": verdict.ok, "events": verdict.events, "deals": verdict.deals, "first_bad": verdict.first_bad}
 
 
 def rebuild(settings: Settings) -> int:
     """Compute the ledger's projection anew from its events; the number of deals."""
-    store = open_store(_embedded(settings))
-    try:
-        return rebuilt(store.engine, ORG)
-    finally:
-        store.engine.dispose()
+    with _opened(settings) as engine:
+        return rebuilt(engine, ORG)
 
 
 def service_app(settings: Settings) -> Any:
@@ -40,20 +39,35 @@ def service_app(settings: Settings) -> Any:
 
 def keys_create(settings: Settings, name: str, scopes: list[str], org: str | None, rpm: int | None) -> dict[str, Any]:
     """A new API key; its text is shown this once."""
-    return keys.create(open_store(settings).engine, name=name, scopes=scopes, org=org or ORG, rpm=rpm)
+    with _opened(settings) as engine:
+        return keys.create(engine, name=name, scopes=scopes, org=org or ORG, rpm=rpm)
 
 
 def keys_list(settings: Settings) -> list[dict[str, Any]]:
     """Every key, without its text."""
-    return keys.listed(open_store(settings).engine)
+    with _opened(settings) as engine:
+        return keys.listed(engine)
 
 
 def keys_revoke(settings: Settings, key_id: str) -> bool:
     """Revoke a key at once; whether it was in force."""
-    return keys.revoke(open_store(settings).engine, key_id)
+    with _opened(settings) as engine:
+        return keys.revoke(engine, key_id)
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Engine]:
+    store = open_store(_embedded(settings))
+    try:
+        with translated():
+            yield store.engine
+    finally:
+        store.engine.dispose()
 
 
 def _embedded(settings: Settings) -> Settings:
     if settings.ledger.kind != "embedded":
-        raise SettingsError(["ledger.kind is 'openquota': its own operators verify that ledger, not this command"])
+        raise SettingsError(
+            ["ledger.kind is 'openquota': whoever runs that ledger serves it, verifies it and gives out its keys"]
+        )
     return settings

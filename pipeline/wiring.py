@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
+from sqlalchemy import Engine
 
 from connectors.registry import source as source_named
 from connectors.source import Account, Reader, Source
-from ledger import schema as ledger_schema
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
+from ledger.migrating import Schema
 from ledger.port import Ledger
 from ledger.remote import RemoteLedger
+from ledger.schema import LEDGER
 from mappings.mapper import Mapper
 from pipeline import settings as configuration
 from pipeline.faults import SettingsError, StoreUnready
@@ -121,20 +123,18 @@ def open_app(
 
 def open_store(settings: Settings) -> Store:
     """The store of the configuration, migrated when it is an embedded one."""
+    store = Store(_engine(settings))
     try:
-        engine = connect(settings.store.url)
-    except ValueError as error:
-        raise SettingsError([f"store.url: {error}"]) from None
-    embedded = engine.dialect.name == "sqlite"
-    with translated():
-        if embedded:
-            migrate(settings)
-        schema.require(engine)
-        if settings.ledger.kind == "embedded" and not ledger_schema.ready(engine):
-            raise StoreUnready("the embedded ledger is missing or older than this version: run `dealsync migrate`")
-    store = Store(engine)
-    with store.write() as tx:
-        store.epoch = connections.fact(tx, "epoch", uuid.uuid4().hex)
+        with translated():
+            if store.engine.dialect.name == "sqlite":
+                migrate(settings)
+            for one in _schemas(settings):
+                schema.require(store.engine, one)
+        with store.write() as tx:
+            store.epoch = connections.fact(tx, "epoch", uuid.uuid4().hex)
+    except BaseException:
+        store.engine.dispose()
+        raise
     return store
 
 
@@ -153,13 +153,27 @@ def open_remote(settings: Settings) -> Ledger:
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Bring the store's tables, and the embedded ledger's, to this version; one line for each thing done."""
-    with translated():
-        engine = connect(settings.store.url)
-        try:
-            done = schema.STORE.migrate(engine)
-            if settings.ledger.kind == "embedded":
-                ledger_schema.migrate(engine)
-        finally:
-            engine.dispose()
-    return done
+    """Bring the store's tables, and the embedded ledger's, to this version; one line for each migration applied.
+
+    Raises `StoreUnready` for tables of a newer version.
+    """
+    engine = _engine(settings)
+    try:
+        with translated():
+            return [line for one in _schemas(settings) for line in one.migrate(engine)]
+    except ValueError as error:
+        raise StoreUnready(str(error)) from None
+    finally:
+        engine.dispose()
+
+
+def _engine(settings: Settings) -> Engine:
+    try:
+        return connect(settings.store.url)
+    except ValueError as error:
+        raise SettingsError([f"store.url: {error}"]) from None
+
+
+def _schemas(settings: Settings) -> list[Schema]:
+    """What the store's database must hold: the embedded ledger's tables lie beside the store's own."""
+    return [schema.STORE, LEDGER] if settings.ledger.kind == "embedded" else [schema.STORE]
