@@ -33,6 +33,7 @@ class Budget:
         self._alone = threading.Lock()
         self._not_before = 0.0
         self._window = 0
+        self._window_ends = 0.0
         self._left: int | None = None
 
     def take(self) -> float:
@@ -42,10 +43,12 @@ class Budget:
             wait = self._not_before - now
             if self._sent.maxlen and len(self._sent) == self._sent.maxlen:
                 wait = max(wait, self._sent[0] + _MINUTE - now)
+            if self._left == 0:
+                wait = max(wait, self._window_ends - now)
             if wait > 0:
                 return wait
-            if self._left is not None and self._left > 0:
-                self._left -= 1
+            if self._left is not None:
+                self._left = self._left - 1 if self._left > 0 else None  # a new window: its size is not known yet
             self._sent.append(now)
             return 0.0
 
@@ -60,17 +63,12 @@ class Budget:
             same = reset == self._window and self._left is not None
             self._left = min(self._left or 0, remaining) if same else remaining
             self._window = reset
-            if self._left == 0:
-                self._hold(reset - self._now_there(headers))
+            self._window_ends = self._monotonic() + min(reset - self._now_there(headers), _LONGEST_WAIT_S)
 
     def hold(self, seconds: float) -> None:
         """Let nobody ask before `seconds` have passed."""
         with self._alone:
-            self._hold(seconds)
-
-    def _hold(self, seconds: float) -> None:
-        self._not_before = max(self._not_before, self._monotonic() + min(seconds, _LONGEST_WAIT_S))
-        self._left = None
+            self._not_before = max(self._not_before, self._monotonic() + min(seconds, _LONGEST_WAIT_S))
 
     def _now_there(self, headers: Mapping[str, str]) -> float:
         """The ledger's own clock, where it tells it: ours may be wrong."""

@@ -66,7 +66,7 @@ class RemoteLedger:
         lanes: dict[str, list[int]] = {}
         for place, event in enumerate(events):
             lanes.setdefault(event.external_id, []).append(place)
-        errand = _Errand(events, patience=self._in_flight)
+        errand = _Errand(events, patience=2 * self._in_flight)
         list(self._threads.map(lambda places: self._send_lane(errand, places), lanes.values()))
         if errand.fault is not None and not any(isinstance(one, Receipt | Rejected) for one in errand.answers):
             raise errand.fault
