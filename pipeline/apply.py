@@ -193,29 +193,18 @@ class _Landing:
             previous=row.head_key,
             change=(change.event_type, state_digest),
         )
-        row = row._replace(revision=row.revision + 1, head_key=key, state_digest=state_digest)
+        revision = row.revision + 1
+        row = DealRow(row.source_id, row.kind, revision, key, state_digest, *row[5:])
         self.rows[row.source_id] = self.known[row.source_id] = row
         self.before[row.source_id] = change.state
         self.counts.events += 1
+        scope, name = self.scope, external_id(self.scope.prefix, row.source_id)
         self.events.append(
-            EventRow(
-                connection_id=self.scope.connection_id,
-                source_id=row.source_id,
-                revision=row.revision,
-                dedup_key=key,
-                external_id=external_id(self.scope.prefix, row.source_id),
-                event_type=change.event_type,
-                state=state.decode(),
-                cause=cause,
-                raw_digest=row.raw_digest,
-                raw_block=row.raw_block,
-                raw_position=row.raw_position,
-                version=row.version,
-                mapping_id=row.mapping_id,
-                run_id=self.scope.run_id,
-                recorded_at=self.at,
+            EventRow(  # by position, as they lie in the table: a first load makes one for every record
+                scope.connection_id, row.source_id, revision, key, name, change.event_type, state.decode(), cause,
+                row.raw_digest, row.raw_block, row.raw_position, row.version, row.mapping_id, scope.run_id, self.at,
             )
-        )
+        )  # fmt: skip
 
     def park_spoiled(self) -> None:
         """Records that could not be told apart are parked under their id, or under the digest of their bytes."""

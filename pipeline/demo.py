@@ -80,12 +80,12 @@ class _Story:
         """The CRM's history and ours, side by side."""
         swing = self.crm.create(name="Amount that swings", stage="Negotiation", total=100, currency="USD")
         self.say(f"A CRM with {len(self.crm.ids())} deals answers on loopback", None)
-        self._sync("first pull: everything")
+        self._pull_and_publish("first pull: everything")
         self._change_the_crm(swing)
         self.crm.edit(swing, total=200)
-        self._sync("second pull: edits, a stage move, a deal nobody can map; one amount 100 -> 200")
+        self._pull_and_publish("second pull: edits, a stage move, a deal nobody can map; one amount 100 -> 200")
         self.crm.edit(swing, total=100)
-        self._sync("third pull: the same amount 200 -> 100 again")
+        self._pull_and_publish("third pull: the same amount 200 -> 100 again")
         self._say("sweep: a deal is missing", sweep(self.app, NAME))
         self._say("sweep: missing again, and the source says 404", sweep(self.app, NAME))
         self._say("publish", publish(self.app))
@@ -100,7 +100,7 @@ class _Story:
         self.crm.edit(odd, stage="Somewhere Else Entirely")
         self.crm.touch(touched)
 
-    def _sync(self, title: str) -> None:
+    def _pull_and_publish(self, title: str) -> None:
         self._say(title, pull(self.app, NAME))
         self._say("publish", publish(self.app))
 
