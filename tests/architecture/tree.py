@@ -12,6 +12,7 @@ PACKAGES = ("deals", "mappings", "connectors", "ledger", "pipeline", "edge")
 FILES = sorted([ROOT / "worker.py", *(file for name in PACKAGES for file in (ROOT / name).rglob("*.py"))])
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def name_of(file: Path) -> str:
@@ -29,6 +30,7 @@ def functions(file: Path) -> Iterator[Function]:
             yield node
 
 
+@cache
 def imports(file: Path) -> set[str]:
     """Every module a file imports, wherever in it."""
     found = set()
