@@ -208,13 +208,13 @@ class _Landing:
 
     def park_spoiled(self) -> None:
         """Records that could not be told apart are parked under their id, or under the digest of their bytes."""
-        for spoiled in self.batch.spoiled:
-            name = digest(spoiled.raw)
-            identity = spoiled.source_id or f"raw:{name.hex()[:24]}"
-            shelf = parking.open_records(self.tx, self.scope.connection_id, [identity])
-            self.shelf.update(shelf)
-            record = Record(identity, None, spoiled.raw, "")
-            self._park(_Seen(record, name), Unmappable((Problem("record", spoiled.reason, spoiled.message),)))
+        named = [(spoiled, digest(spoiled.raw)) for spoiled in self.batch.spoiled]
+        records = [Record(bad.source_id or f"raw:{name.hex()[:24]}", None, bad.raw, "") for bad, name in named]
+        if records:
+            identities = [record.source_id for record in records]
+            self.shelf.update(parking.open_records(self.tx, self.scope.connection_id, identities))
+        for record, (bad, name) in zip(records, named, strict=True):
+            self._park(_Seen(record, name), Unmappable((Problem("record", bad.reason, bad.message),)))
 
     def write(self) -> None:
         """Everything the batch decided, in a handful of statements."""

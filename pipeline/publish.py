@@ -58,6 +58,7 @@ class _Publisher:
     progress: Progress
     begun: float = field(default_factory=time.monotonic)
     patience_ends: float = 0.0
+    failures: int = 0
     random: random.Random = field(default_factory=random.Random)
 
     def drain(self) -> None:
@@ -108,9 +109,7 @@ class _Publisher:
             outbox.settle(tx, receipts, at)
             for lane, event, rejected in refused:
                 _park(tx, lane, event, rejected, at)
-            for lane, _, answer in answered:
-                if isinstance(answer, Unsettled):
-                    outbox.put_off(tx, lane, until=self._later(at, outbox.attempts(tx, lane), answer.retry_after_s))
+            self._put_off(tx, [(lane, answer) for lane, _, answer in answered if isinstance(answer, Unsettled)], at)
             total = self._count([receipt for _, receipt in receipts], len(refused))
             runs.count(tx, total)
         self.progress(total)
@@ -132,11 +131,18 @@ class _Publisher:
         return self.summary
 
     def _be_patient(self) -> None:
+        self.failures = 0
         self.patience_ends = time.monotonic() + self.app.give_up_after_s
 
-    def _later(self, at: str, attempts: int, retry_after_s: float) -> str:
-        """Full jitter: anything up to a bound that doubles with each attempt, but not before the ledger allows."""
-        bound = min(LONGEST_WAIT_S, 0.5 * 2 ** min(attempts, 10))
+    def _put_off(self, tx: Connection, unsettled: Sequence[tuple[Lane, Unsettled]], at: str) -> None:
+        for retry_after_s in {answer.retry_after_s for _, answer in unsettled}:
+            lanes = [lane for lane, answer in unsettled if answer.retry_after_s == retry_after_s]
+            outbox.put_off(tx, lanes, until=self._later(at, retry_after_s))
+
+    def _later(self, at: str, retry_after_s: float) -> str:
+        """Full jitter: anything up to a bound that doubles with each failure, but not before the ledger allows."""
+        bound = min(LONGEST_WAIT_S, 0.5 * 2 ** min(self.failures, 10))
+        self.failures += 1
         wait = max(retry_after_s, self.random.uniform(0.0, bound))
         moment = datetime.fromisoformat(at) + timedelta(seconds=wait)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

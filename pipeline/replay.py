@@ -70,14 +70,19 @@ def replay_parked(run: Run, numbers: Iterable[int] | None = None) -> None:
         if not entries:
             return
         after = entries[-1].id
-        for entry in chosen:
-            row = entry.row
-            record = Record(row.source_id, row.version, raws[entry.id], row.kind or "")
-            run.land_batch(Batch(records=[record], observed_at=row.observed_at))
+        for observed_at, group in groupby(sorted(chosen, key=_parked_observed), key=_parked_observed):
+            records = [
+                Record(entry.row.source_id, entry.row.version, raws[entry.id], entry.row.kind or "") for entry in group
+            ]
+            run.land_batch(Batch(records=records, observed_at=observed_at))
 
 
 def _observed(row: DealRow) -> str:
     return row.observed_at
+
+
+def _parked_observed(entry: Entry) -> str:
+    return entry.row.observed_at
 
 
 def _retryable(entry: Entry) -> bool:

@@ -58,17 +58,27 @@ def upsert(
 
 def delete(tx: Connection, table: Table, keys: Sequence[Row]) -> None:
     """Delete the rows with these primary keys."""
+    _by_key(tx, table, (f"DELETE FROM {table.name}", "USING"), keys)  # noqa: S608
+
+
+def change(tx: Connection, table: Table, assignments: str, values: Row, keys: Sequence[Row]) -> None:
+    """Give the rows with these primary keys new values: `assignments` is SQL with a `?` for each of `values`."""
+    marked = assignments.replace("?", "%s") if tx.dialect.name == "postgresql" else assignments
+    _by_key(tx, table, (f"UPDATE {table.name} SET {marked}", "FROM"), keys, values)  # noqa: S608
+
+
+def _by_key(tx: Connection, table: Table, verb: tuple[str, str], keys: Sequence[Row], values: Row = ()) -> None:
     if not keys:
         return
     names = [column.name for column in table.primary_key]
     if tx.dialect.name == "postgresql":
         arrays = ", ".join(f"%s::{_pg_type(table.columns[name])}[]" for name in names)
-        same = " AND ".join(f"{table.name}.{name} = gone.{name}" for name in names)
-        sql = f"DELETE FROM {table.name} USING unnest({arrays}) AS gone ({', '.join(names)}) WHERE {same}"  # noqa: S608
-        tx.exec_driver_sql(sql, tuple(list(column) for column in zip(*keys, strict=True)))
+        same = " AND ".join(f"{table.name}.{name} = these.{name}" for name in names)
+        sql = f"{verb[0]} {verb[1]} unnest({arrays}) AS these ({', '.join(names)}) WHERE {same}"
+        tx.exec_driver_sql(sql, (*values, *(list(column) for column in zip(*keys, strict=True))))
     else:
         same = " AND ".join(f"{name} = ?" for name in names)
-        tx.exec_driver_sql(f"DELETE FROM {table.name} WHERE {same}", list(keys))  # noqa: S608
+        tx.exec_driver_sql(f"{verb[0]} WHERE {same}", [(*values, *key) for key in keys])
 
 
 def among(tx: Connection, column: Column[Any], values: Sequence[str]) -> ColumnElement[bool] | TextClause:

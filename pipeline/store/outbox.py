@@ -71,19 +71,14 @@ def settle(tx: Connection, settled: Sequence[tuple[Lane, Receipt]], at: str) -> 
     bulk.insert(tx, receipts, rows)
 
 
-def put_off(tx: Connection, lane: Lane, *, until: str) -> None:
-    """Try this event again later; its lane waits with it."""
-    tx.execute(update(outbox).where(_is(lane)).values(attempts=outbox.c.attempts + 1, due_at=until))
+def put_off(tx: Connection, lanes: Sequence[Lane], *, until: str) -> None:
+    """Try these events again later; their lanes wait with them."""
+    bulk.change(tx, outbox, "attempts = attempts + 1, due_at = ?", (until,), lanes)
 
 
 def set_parked(tx: Connection, lane: Lane, parked: bool) -> None:
     """Stop or reopen the lane at this event."""
     tx.execute(update(outbox).where(_is(lane)).values(parked=parked))
-
-
-def attempts(tx: Connection, lane: Lane) -> int:
-    """How often this event was put off."""
-    return int(tx.execute(select(outbox.c.attempts).where(_is(lane))).scalar_one())
 
 
 def waiting(tx: Connection) -> dict[int, int]:
