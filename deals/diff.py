@@ -27,7 +27,7 @@ def diff(before: DealState | None, after: DealState) -> Change | None:
     """What has to be told of a deal that was `before` (None: never seen) and is `after`; None when nothing changed.
 
     First sight, a return from deletion, or several fields at once are an `upsert`; only the stage a `stage_change`;
-    only the amount an `amount_change` (DESIGN section 4). 100 -> 200 -> 100 is three changes when seen one by one.
+    only the amount an `amount_change`. 100 -> 200 -> 100 is three changes when seen one by one.
     """
     if before is None or DELETED in before.custom:
         return Change(EventType.UPSERT, after)

@@ -32,7 +32,7 @@ class Labels:
     """Reads the object that a `custom_fields` rule names.
 
     Two labels with one slug, or a slug that a rule of the table has taken, park the record: which of the two a plan
-    rule would see must not depend on their order (DESIGN section 8). A slug that the ledger reserves is prefixed with
+    rule would see must not depend on their order. A slug that the ledger reserves is prefixed with
     the source's name, and the record flagged `custom_key_prefixed`.
     """
 

@@ -46,7 +46,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The settings of a connection that change what a record means (DESIGN section 4).
+    """The settings of a connection that change what a record means.
 
     `ledger_currency` is the one currency of the ledger. A deal in another one is parked, converted at the `rates` of
     its close date, or passed. `pass` declares that the tenant has one currency, the ledger's, whatever its records

@@ -41,7 +41,7 @@ def suggest(source: str, observed: Observed, shipped: str) -> str:
     counts = ", ".join(f"{seen.count} {kind}" for kind, seen in seen_kinds.items())
     lines[:0] = [
         f"# Suggested for one tenant from what its records show ({counts}).",
-        "# Read every line marked CHECK before you use it: people are paid by these words.",
+        "# Read the stage words and every line marked CHECK before you use it: people are paid by them.",
         "",
     ]
     return "\n".join(lines)

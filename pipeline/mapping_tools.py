@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from connectors.source import Page, Record
 from mappings.suggest import Observed
 from mappings.suggest import suggest as suggested
 from pipeline.decode import Undecodable, decode
@@ -33,8 +35,7 @@ def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
     reader = chosen.open_reader(app.store.now)
     observed = Observed()
     try:
-        records = (record for page in reader.everything(None) for record in page.records)
-        for record in islice(records, sample):
+        for record in islice(_each_once(reader.everything(None)), sample):
             try:
                 observed.add(record.kind, decode(record.raw))
             except Undecodable:
@@ -42,6 +43,14 @@ def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
     finally:
         reader.close()
     return suggested(chosen.source.name, observed, shipped(chosen.source.name))
+
+
+def _each_once(pages: Iterable[Page]) -> Iterator[Record]:
+    """The records of a full read, whose pages overlap, so that counts are counts of deals."""
+    before: set[str] = set()
+    for page in pages:
+        yield from (record for record in page.records if record.source_id not in before)
+        before = {record.source_id for record in page.records}
 
 
 def describe(settings: Settings, connection: str) -> list[Any]:

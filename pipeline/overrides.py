@@ -1,4 +1,4 @@
-"""Overrides: environment variables that take the place of keys of the configuration (DESIGN section 6)."""
+"""Overrides: environment variables that take the place of keys of the configuration."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from pipeline.wiring import App, Connected
 log = structlog.get_logger()
 
 FEW = 200
-"""Below this many records read, a share of parked ones says nothing (DESIGN section 8)."""
+"""Below this many records read, a share of parked ones says nothing."""
 
 
 @dataclass(slots=True)

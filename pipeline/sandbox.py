@@ -11,7 +11,6 @@ from connectors.registry import sources
 from connectors.simulation import asgi
 
 TOKEN = "sandbox"  # noqa: S105 - published on purpose: the sandbox holds nothing
-PORT = 8790
 
 
 def sandbox_app(*, seed: int = 1, deals: int = 500) -> Any:

@@ -1,4 +1,4 @@
-"""Sections: what each part of the configuration may hold (DESIGN sections 6 and 8)."""
+"""Sections: what each part of the configuration may hold."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """The configuration at `path`, else at `DEALSYNC_CONFIG`, else `dealsync.toml` in the working directory.
 
     Raises `SettingsError` with every problem there is, each naming the file or variable, the key, what was found and
-    what would be right (DESIGN sections 6 and 8).
+    what would be right.
     """
     file = found(path, environ)
     document = _parsed(file)

@@ -48,7 +48,7 @@ class Summary:
             setattr(self, name, getattr(self, name) + number)
 
     def as_json(self) -> dict[str, Any]:
-        """The summary as DESIGN section 6 lays it down."""
+        """The summary as scripts rely on it."""
         counts = asdict(self)
         del counts["doubts"], counts["notes"]
         counts["seconds"] = round(self.seconds, 3)

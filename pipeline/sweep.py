@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 STREAM = "sweep"
 WITNESSES = 2
-"""Complete sweeps in a row that must miss a deal before a get-one may prove it gone (DESIGN decision 8)."""
+"""Complete sweeps in a row that must miss a deal before a get-one may prove it gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from pipeline.store.connections import MappingRow
 from pipeline.store.session import Store, translated
 
 GIVE_UP_AFTER_S = 30.0
-"""How long a dead other side is retried by a command run by hand (DESIGN section 8)."""
+"""How long a dead other side is retried by a command run by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Exits: which fault ends a command with which code, and how a fault is told (DESIGN section 6)."""
+"""Exits: which fault ends a command with which code, and how a fault is told."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def sandbox(
 
     Each lies under its source's name and takes the token `sandbox`.
     """
-    terminal = Terminal.of(ctx, as_json, config, quiet, level="info")
+    terminal = Terminal.of(ctx, as_json, config, quiet, level="warning")
     from edge.cli.serving import serve
     from pipeline.sandbox import sandbox_app
 

@@ -15,7 +15,7 @@ from edge.cli.exits import BUSY, Failed
 from edge.cli.terminal import Terminal
 
 _GRACE_S = 10
-"""Requests under way may end within this time; a server is gone within 15 s of SIGTERM (DESIGN section 8)."""
+"""Requests under way may end within this time; a server is gone within 15 s of SIGTERM."""
 
 
 def serve(terminal: Terminal, app: Any, address: tuple[str, int], what: str, path: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = "30s"
-"""How long a command run by hand tries a dead other side (DESIGN section 8)."""
+"""How long a command run by hand tries a dead other side."""
 
 
 class Terminal:

@@ -177,3 +177,7 @@ def test_the_demo_proves_itself(cli: Cli):
     assert ended.out.rstrip().endswith("Proven: nothing lost, nothing doubled.")
     assert "UNKNOWN_STAGE" in ended.out
     assert ended.err == ""
+
+
+def test_a_suggested_table_counts_each_deal_once(cli: Cli, configured: Path, crm: PlanhatSimulator):
+    assert f"({len(crm.ids())} deals, 0 opportunities)" in cli("mapping", "suggest", "planhat").out
