@@ -6,7 +6,7 @@ import os
 from functools import cache
 
 import structlog
-from celery import current_app, shared_task
+from celery import Celery, current_app, shared_task
 
 from connectors.faults import Fault
 from ledger.port import LedgerFault
@@ -63,6 +63,14 @@ def tick(**_: object) -> None:
     """Ring for whatever is due: the schedule, and the rescue of work whose message never came."""
     for work in schedule.due(_app()):
         ring(work.verb, **({"connection": work.connection} if work.connection else {}))
+
+
+def use_broker(url: str) -> None:
+    """Ring through this broker from a process that is no worker."""
+    app = Celery("dealsync", broker=url, set_as_current=True)
+    app.conf.update(
+        broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 2}, task_ignore_result=True
+    )
 
 
 def ring(verb: str, **ids: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,13 @@ from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Quiet
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import publish_line, summary_line
 
+if TYPE_CHECKING:
+    from pipeline.summary import Progress, Summary
+    from pipeline.wiring import App
+
 app = typer.Typer()
+
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Ring for a worker and end; needs a broker.")]
 
 
 @app.command()
@@ -18,6 +24,7 @@ def pull(
     ctx: typer.Context,
     connection: ConnectionName,
     give_up_after: GiveUpAfter = PATIENCE,
+    no_wait: NoWait = False,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -30,8 +37,10 @@ def pull(
     from pipeline.pull import pull as verb
 
     with terminal.app(give_up_after) as opened, terminal.progress(f"pull {connection}") as progress:
-        summary = verb(opened, connection, progress=progress)
-    terminal.end(summary, summary_line(f"pull {connection}", summary))
+        summary = _by_workers(opened, "pull", connection, no_wait, progress)
+        if summary is None and not no_wait:
+            summary = verb(opened, connection, progress=progress)
+    _end(terminal, f"pull {connection}", summary)
 
 
 @app.command()
@@ -39,6 +48,7 @@ def sweep(
     ctx: typer.Context,
     connection: ConnectionName,
     give_up_after: GiveUpAfter = PATIENCE,
+    no_wait: NoWait = False,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -48,8 +58,10 @@ def sweep(
     from pipeline.sweep import sweep as verb
 
     with terminal.app(give_up_after) as opened, terminal.progress(f"sweep {connection}") as progress:
-        summary = verb(opened, connection, progress=progress)
-    terminal.end(summary, summary_line(f"sweep {connection}", summary))
+        summary = _by_workers(opened, "sweep", connection, no_wait, progress)
+        if summary is None and not no_wait:
+            summary = verb(opened, connection, progress=progress)
+    _end(terminal, f"sweep {connection}", summary)
 
 
 @app.command()
@@ -86,3 +98,20 @@ def publish(
     with terminal.app(give_up_after) as opened, terminal.progress("publish") as progress:
         summary = verb(opened, progress=progress)
     terminal.end(summary, publish_line(summary))
+
+
+def _by_workers(app: App, verb: str, connection: str, no_wait: bool, progress: Progress) -> Summary | None:
+    """With a broker a worker does it, and we wait for its end; None where we have to do it, or need not wait."""
+    if app.settings.broker.url == "none" and not no_wait:
+        return None
+    from pipeline.handover import hand_over
+
+    return hand_over(app, verb, connection, wait=not no_wait, progress=progress)
+
+
+def _end(terminal: Terminal, title: str, summary: Summary | None) -> None:
+    if summary is not None:
+        terminal.end(summary, summary_line(title, summary))
+    terminal.note(f"{title}: left to the workers; `dealsync status` shows what became of it")
+    if terminal.json:
+        terminal.document({"rung": title})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import msgspec
 import typer
 
 from edge.cli.exits import DONE, PARKED, UNAVAILABLE, UNREAD, USAGE, Failed
@@ -85,14 +85,14 @@ class Terminal:
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON document."""
-        self._write(sys.stdout, json.dumps(value, indent=2, default=str))
+        self._write(sys.stdout, msgspec.json.format(_encoded(value), indent=2).decode())
         self.answered = True
 
     def stream(self, key: str, items: Iterable[Mapping[str, Any]]) -> None:
         """Print `{key: [items]}` while the items come, without ever holding the list in memory."""
         lead = f'{{"{key}": ['
         for item in items:
-            self._write(sys.stdout, f"{lead}\n{json.dumps(item, default=str)}", end="")
+            self._write(sys.stdout, f"{lead}\n{_encoded(item).decode()}", end="")
             self.answered = True
             lead = ","
         self._write(sys.stdout, "\n]}" if self.answered else f"{lead}]}}")
@@ -185,3 +185,7 @@ def leave(stream: TextIO) -> None:
 
 def _row(cells: Sequence[str], widths: Iterable[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+_encoded = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
+"""JSON for scripts: a decimal is a number there, exactly as it is stored."""

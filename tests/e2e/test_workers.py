@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -53,16 +54,23 @@ class Fleet:
     def __init__(self, folder: Path, broker: str) -> None:
         self.folder, self.broker, self.running = folder, broker, []
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        environ = {
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
             **os.environ,
             "DEALSYNC_CONFIG": str(self.folder / "dealsync.toml"),
             "PLANHAT_TOKEN": "sandbox",
             "DEALSYNC_TICK_EVERY_S": "0.5",
         }
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).parent / "dealsync"), *words]
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False, timeout=60)
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", "worker", *arguments]
         with (self.folder / f"{len(self.running)}-{arguments[0]}.log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=log, stderr=log)
         self.running.append(process)
         return process
 
@@ -156,3 +164,16 @@ def test_a_worker_without_a_broker_ends_with_one_line(tmp_path: Path, fleet: Fle
     assert worker.wait(30) != 0
     assert "broker.url" in fleet.logs()
     assert "Traceback" not in fleet.logs()
+
+
+@pytest.mark.timeout(120)
+def test_a_pull_by_hand_is_done_by_a_worker_and_waited_for(app: App, crm: PlanhatSimulator, fleet: Fleet):
+    fleet.worker()
+    done = fleet.command("pull", "planhat-eu", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["events"] == len(crm.ids())
+    crm.switches.forbidden = True
+    refused = fleet.command("pull", "planhat-eu")
+    assert (refused.returncode, "403" in refused.stderr) == (4, True), refused.stderr
+    left = fleet.command("sweep", "planhat-eu", "--no-wait")
+    assert (left.returncode, "left to the workers" in left.stderr) == (0, True), left.stderr

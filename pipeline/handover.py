@@ -1,0 +1,83 @@
+"""Handover: ring for a run, let a worker do it, and wait for its end in the database."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from connectors.faults import Refused, Unavailable
+from pipeline.faults import Stopped, Unknown
+from pipeline.store import connections, runs
+from pipeline.summary import Progress, Summary, silent
+from pipeline.wiring import App
+
+PATIENCE_S = 30.0
+"""A worker that has not begun by then is not there, or has too much to do."""
+LOOK_EVERY_S = 0.2
+
+
+def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Progress = silent) -> Summary | None:
+    """Ring for `verb` (pull or sweep) on a connection. With `wait`, its summary once it has ended; else None.
+
+    Raises what the run ended with, `Unknown` for a connection that is not configured or where there is no broker to
+    ring, and `Unavailable` when no worker took the work in time.
+    """
+    app.settings.connection(connection)
+    if app.settings.broker.url == "none":
+        raise Unknown(
+            'broker.url is "none": there are no workers to leave the work to; run the command without --no-wait'
+        )
+    from pipeline.tasks import ring, use_broker
+
+    before = _latest(app, verb, connection)
+    use_broker(app.settings.broker.url)
+    ring(verb, connection=connection)
+    return _await(app, verb, connection, before, progress) if wait else None
+
+
+def _await(app: App, verb: str, connection: str, before: int, progress: Progress) -> Summary:
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        run = _run_after(app, verb, connection, before)
+        if run is not None:
+            summary = _summary(run, connection)
+            progress(summary)
+            if run["state"] != "running":
+                return _ended(app, run, summary)
+        elif time.monotonic() > ends:
+            raise Unavailable(f"no worker began to {verb} {connection} within {PATIENCE_S:.0f} s: see that one runs")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _ended(app: App, run: dict[str, Any], summary: Summary) -> Summary:
+    """The summary of a run that ended well; otherwise the fault that it ended with."""
+    reason = run["reason"] or f"run {run['id']} {run['state']}"
+    if run["state"] == "done":
+        summary.doubts = [run["reason"]] if run["reason"] else []
+        return summary
+    if run["state"] == "stopped":
+        raise Stopped(reason, summary)
+    with app.store.read() as tx:
+        row = connections.find(tx, summary.connection or "")
+    raise Refused(reason) if row is not None and row.state == "refused" else Unavailable(reason)
+
+
+def _latest(app: App, verb: str, connection: str) -> int:
+    run = _last(app, verb, connection)
+    return 0 if run is None else int(run["id"])
+
+
+def _run_after(app: App, verb: str, connection: str, before: int) -> dict[str, Any] | None:
+    run = _last(app, verb, connection)
+    return run if run is not None and run["id"] > before else None
+
+
+def _last(app: App, verb: str, connection: str) -> dict[str, Any] | None:
+    with app.store.read() as tx:
+        row = connections.find(tx, connection)
+        return None if row is None else runs.last(tx, verb, row.id)
+
+
+def _summary(run: dict[str, Any], connection: str) -> Summary:
+    counts = {name: run[name] for name in runs.COUNTS}
+    return Summary(run=run["id"], connection=connection, **counts)
