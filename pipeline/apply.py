@@ -72,7 +72,10 @@ def apply(tx: Connection, scope: Scope, batch: Batch) -> Counts:
 
 
 def bury(tx: Connection, scope: Scope, source_id: str, observed_at: str) -> Counts:
-    """A deal is proven gone: append its tombstone, unless somebody saw it since `observed_at` or it is gone already."""
+    """A deal is proven gone: append its tombstone, unless somebody saw it since `observed_at` or it is gone already.
+
+    What was parked of it until then needs nobody any more.
+    """
     projection.lock(tx, scope.connection_id)
     landing = _Landing(tx, scope, Batch(records=(), observed_at=observed_at))
     row = projection.lookup(tx, scope.connection_id, [source_id]).get(source_id)
@@ -81,6 +84,8 @@ def bury(tx: Connection, scope: Scope, source_id: str, observed_at: str) -> Coun
         landing.known[source_id] = row
         gone = row._replace(observed_at=observed_at, deleted=True)
         landing.tell(gone, tombstone(last), Cause.SOURCE_CHANGE)
+        landing.shelf = parking.open_records(tx, scope.connection_id, [source_id])
+        landing.clear_shelf(Record(source_id, None, b"", row.kind), b"")
         landing.write()
     return landing.counts
 
@@ -109,22 +114,26 @@ class _Landing:
     rows: dict[str, DealRow] = field(default_factory=dict)
     events: list[EventRow] = field(default_factory=list)
     parks: dict[str, ParkedRow] = field(default_factory=dict)
+    spoiled: list[_Seen] = field(default_factory=list)
+    aside: set[tuple[str, bytes]] = field(default_factory=set)
     closed: dict[str, list[int]] = field(default_factory=lambda: {"resolved": [], "superseded": []})
     drift: Drift = field(default_factory=Drift)
     at: str = ""
 
     def __post_init__(self) -> None:
         self.at = now(self.tx)
+        self.spoiled = [_unreadable(bad, digest(bad.raw)) for bad in self.batch.spoiled]
 
     def skip_unchanged(self) -> list[_Seen]:
         """Look all records up at once and leave out those whose very bytes are already projected."""
         records, connection_id = self.batch.records, self.scope.connection_id
-        self.counts.read = len(records) + len(self.batch.spoiled)
+        self.counts.read = len(records) + len(self.spoiled)
+        observed = [(record.source_id, digest(record.raw)) for record in records]
+        if self.counts.read and parking.any_open(self.tx, connection_id):
+            names = [source_id for source_id, _ in observed] + [bad.record.source_id for bad in self.spoiled]
+            self.shelf = parking.open_records(self.tx, connection_id, names)
         if not records:
             return []
-        observed = [(record.source_id, digest(record.raw)) for record in records]
-        if parking.any_open(self.tx, connection_id):
-            self.shelf = parking.open_records(self.tx, connection_id, [source_id for source_id, _ in observed])
         places: Sequence[int] = range(len(records))
         if not self.batch.closely:
             places = projection.differing(self.tx, connection_id, self.scope.mapping_id, observed)
@@ -140,7 +149,7 @@ class _Landing:
         if self.shelf:
             for place, (source_id, name) in enumerate(observed):
                 if place not in changed and source_id in self.shelf:
-                    self._clear_shelf(self.batch.records[place], name)
+                    self.clear_shelf(self.batch.records[place], name)
 
     def keep_raw(self, changed: Sequence[_Seen]) -> None:
         """Put the bytes that the vault does not hold yet into one block."""
@@ -148,9 +157,13 @@ class _Landing:
             self.refs[row.raw_digest] = row.raw
         for entry in self.shelf.values():
             self.refs[entry.row.raw_digest or b""] = _raw_of(entry.row)
-        fresh = {seen.digest: seen.record.raw for seen in changed if seen.digest not in self.refs}
-        for spoiled in self.batch.spoiled:
-            fresh.setdefault(digest(spoiled.raw), spoiled.raw)
+        landing = [*changed, *self.spoiled]
+        if landing and parking.any_discarded(self.tx, self.scope.connection_id):
+            names = [seen.record.source_id for seen in landing]
+            for entry in parking.discarded_records(self.tx, self.scope.connection_id, names):
+                self.aside.add((entry.row.source_id, entry.row.raw_digest or b""))
+                self.refs[entry.row.raw_digest or b""] = _raw_of(entry.row)
+        fresh = {seen.digest: seen.record.raw for seen in landing if seen.digest not in self.refs}
         if fresh:
             block = vault.keep(self.tx, list(fresh.values()), self.at)
             self.refs.update((name, RawRef(name, block, place)) for place, name in enumerate(fresh))
@@ -179,7 +192,7 @@ class _Landing:
             self._park(seen, reading)
         else:
             self._land(seen, reading.state, row)
-            self._clear_shelf(record, seen.digest)
+            self.clear_shelf(record, seen.digest)
 
     def tell(self, row: DealRow, change: Change, cause: Cause) -> None:
         """Give a deal its next revision, and the ledger an event of it."""
@@ -207,14 +220,9 @@ class _Landing:
         )  # fmt: skip
 
     def park_spoiled(self) -> None:
-        """Records that could not be told apart are parked under their id, or under the digest of their bytes."""
-        named = [(spoiled, digest(spoiled.raw)) for spoiled in self.batch.spoiled]
-        records = [Record(bad.source_id or f"raw:{name.hex()[:24]}", None, bad.raw, "") for bad, name in named]
-        if records:
-            identities = [record.source_id for record in records]
-            self.shelf.update(parking.open_records(self.tx, self.scope.connection_id, identities))
-        for record, (bad, name) in zip(records, named, strict=True):
-            self._park(_Seen(record, name), Unmappable((Problem("record", bad.reason, bad.message),)))
+        """Records that nobody can read need no mapping to be parked."""
+        for seen, bad in zip(self.spoiled, self.batch.spoiled, strict=True):
+            self._park(seen, Unmappable((Problem("record", bad.reason, bad.message),)))
 
     def write(self) -> None:
         """Everything the batch decided, in a handful of statements."""
@@ -283,10 +291,13 @@ class _Landing:
     def _park(self, seen: _Seen, reading: Unmappable) -> None:
         record, first = seen.record, reading.problems[0]
         entry = self.shelf.get(record.source_id)
-        observed = (record.version, self.batch.observed_at)
-        other_bytes = entry is not None and entry.row.raw_digest != seen.digest
-        if entry is not None and other_bytes and _older(observed, (entry.row.version, entry.row.observed_at)):
+        held = self.parks.get(record.source_id) or (entry.row if entry else None)
+        if held is not None and held.raw_digest != seen.digest and self._older_than(held, record):
             self.counts.superseded += 1
+            return
+        if (record.source_id, seen.digest) in self.aside:  # somebody looked at these very bytes and put them aside
+            self.counts.out_of_scope += 1
+            self.clear_shelf(record, seen.digest)
             return
         self.counts.parked += 1
         ref = self.refs[seen.digest]
@@ -309,19 +320,29 @@ class _Landing:
             last_seen=self.at,
         )
 
-    def _clear_shelf(self, record: Record, name: bytes) -> None:
+    def clear_shelf(self, record: Record, name: bytes) -> None:
         """A record that maps ends the parking of its deal, unless what is parked is newer."""
         entry = self.shelf.get(record.source_id)
         just_now = self.parks.get(record.source_id)
         if just_now is not None:
-            note = f"run {self.scope.run_id}"
-            self.parks[record.source_id] = just_now._replace(state="superseded", closed_at=self.at, closing_note=note)
+            if not self._older_than(just_now, record):
+                note = f"run {self.scope.run_id}"
+                over = just_now._replace(state="superseded", closed_at=self.at, closing_note=note)
+                self.parks[record.source_id] = over
         elif entry is None:
             return
         elif entry.row.raw_digest == name:
             self.closed["resolved"].append(entry.id)
-        elif not _older((record.version, self.batch.observed_at), (entry.row.version, entry.row.observed_at)):
+        elif not self._older_than(entry.row, record):
             self.closed["superseded"].append(entry.id)
+
+    def _older_than(self, held: ParkedRow, record: Record) -> bool:
+        return _older((record.version, self.batch.observed_at), (held.version, held.observed_at))
+
+
+def _unreadable(bad: Spoiled, name: bytes) -> _Seen:
+    """A spoiled record under its id, or under the digest of its bytes where nobody can tell which deal it is."""
+    return _Seen(Record(bad.source_id or f"raw:{name.hex()[:24]}", None, bad.raw, ""), name)
 
 
 def _older(one: tuple[str | None, str], other: tuple[str | None, str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, exists, func, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from pipeline.store import bulk
 from pipeline.store.tables import parked
@@ -58,6 +59,21 @@ def any_open(tx: Connection, connection_id: int) -> bool:
     """Whether any record of the connection is parked now."""
     open_record = exists().where(parked.c.connection_id == connection_id, _OPEN, parked.c.stage == "record")
     return bool(tx.execute(select(open_record)).scalar_one())
+
+
+def any_discarded(tx: Connection, connection_id: int) -> bool:
+    """Whether anybody ever put a record of the connection aside."""
+    return bool(tx.execute(select(exists().where(*_discarded(connection_id)))).scalar_one())
+
+
+def discarded_records(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> list[Entry]:
+    """The records of these deals that were put aside for good."""
+    found = select(parked).where(*_discarded(connection_id), bulk.among(tx, parked.c.source_id, source_ids))
+    return list(_entries(tx, found))
+
+
+def _discarded(connection_id: int) -> tuple[ColumnElement[bool], ...]:
+    return (parked.c.connection_id == connection_id, parked.c.state == "discarded", parked.c.stage == "record")
 
 
 def add(tx: Connection, rows: Sequence[ParkedRow]) -> None:
