@@ -48,6 +48,7 @@ class Report:
     """What happened, and whether it can be proven."""
 
     deals: int = 0
+    deleted: int = 0
     events: dict[str, int] = field(default_factory=dict)
     money: list[tuple[str, str, int, int]] = field(default_factory=list)
     parked: list[dict[str, Any]] = field(default_factory=list)
@@ -115,7 +116,8 @@ class _Story:
         what = f"{verdict['events']} events, {verdict['deals']} deals"
         chain = Check("15 the ledger's chain and projection verify", verdict["ok"], str(verdict["first_bad"] or what))
         report.proof.append(chain)
-        report.deals = sum(1 for _ in self.app.ledger.deals())
+        gone = [bool(deal.state["custom"].get("deleted")) for deal in self.app.ledger.deals()]
+        report.deals, report.deleted = len(gone), sum(gone)
         report.money = _money(self.app)
         report.parked = list(list_parked(self.app))
         report.explained = explain(self.app, f"{NAME}:{swing}")
@@ -159,9 +161,9 @@ class _Story:
                 return Check(name, False, f"deal {record['_id']} differs")
             agreeing += 1
         left = [deal for deal in held.values() if not deal.state["custom"].get("deleted") and _id(deal) not in waiting]
-        return Check(
-            name, not left, f"{agreeing} deals agree" if not left else f"{len(left)} deals the CRM does not have"
-        )
+        if left:
+            return Check(name, False, f"{len(left)} deals the CRM does not have")
+        return Check(name, True, f"{agreeing} deals agree{_left_out(waiting)}")
 
     def _money_is_source_money(self) -> Check:
         """Invariant 7 in money, added up from the CRM's own decimals, without our mapping."""
@@ -176,7 +178,11 @@ class _Story:
             if record["_id"] not in waiting and record.get("total") is not None:
                 theirs[record.get("currency") or "USD"] += round(Decimal(record["total"]) * 100)
         totals = ", ".join(f"{currency} {cents / Decimal(100):,}" for currency, cents in sorted(ours.items()))
-        return Check(name, +ours == +theirs, totals)
+        return Check(name, +ours == +theirs, f"{totals}{_left_out(waiting)}")
+
+
+def _left_out(parked: set[str]) -> str:
+    return f"; the {len(parked)} parked left out" if parked else ""
 
 
 def _id(deal: Any) -> str:

@@ -69,7 +69,7 @@ def _show(terminal: Terminal, report: Report) -> None:
 
     events = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.events.items()))
     terminal.line()
-    terminal.line(f"The ledger holds {report.deals:,} deals, made by these events: {events}")
+    terminal.line(f"The ledger holds {report.deals:,} deals, {report.deleted:,} of them deleted, made by: {events}")
     terminal.line()
     terminal.line("Money by stage")
     for stage, currency, count, cents in report.money:
