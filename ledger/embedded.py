@@ -90,14 +90,11 @@ class EmbeddedLedger:
             self._sql.lock(tx, self._org)
             head = _head(tx, self._org)
             rows = _received(self._org, fresh, max(now, head.occurred_at), head.source_event_id[len(_SRC) :])
-            absorbed = self._absorbed(tx, fresh, rows)
-            new = [(event, row) for event, row in zip(fresh, rows, strict=True) if event.dedup_key not in absorbed]
+            receipts = self._absorbed(tx, fresh, rows)
+            new = [(event, row) for event, row in zip(fresh, rows, strict=True) if event.dedup_key not in receipts]
             if new:
-                self._record(tx, new, head)
-        return [
-            absorbed.get(event.dedup_key) or _receipt("appended", self._org, row.id, row.external_id)
-            for event, row in zip(fresh, rows, strict=True)
-        ]
+                receipts |= self._record(tx, new, head)
+        return [receipts[event.dedup_key] for event in fresh]
 
     def _absorbed(self, tx: Connection, fresh: Sequence[Admitted], rows: Sequence[Source]) -> dict[str, Receipt]:
         """Put the source events in, and answer for those whose key was there before: nothing is written for them."""
@@ -108,15 +105,21 @@ class EmbeddedLedger:
         for event, row in zip(fresh, rows, strict=True):
             first_id, external_id, raw = holders[event.dedup_key]
             if first_id != row.id:
-                conflict = not same_payload(raw, event.raw)
-                receipts[event.dedup_key] = _receipt("already_there", self._org, first_id, external_id, conflict)
+                receipts[event.dedup_key] = Receipt(
+                    outcome="already_there",
+                    source_event_id=first_id,
+                    domain_event_id=domain_event_id(first_id),
+                    deal_id=deal_id(self._org, external_id),
+                    conflict=not same_payload(raw, event.raw),
+                )
         return receipts
 
-    def _record(self, tx: Connection, new: Sequence[tuple[Admitted, Source]], head: Domain) -> None:
+    def _record(self, tx: Connection, new: Sequence[tuple[Admitted, Source]], head: Domain) -> dict[str, Receipt]:
         """Chain the new events, write them, and let the last one of each deal be its projection."""
         org, sequence, prev_hash = self._org, head.sequence, head.hash
         chained: list[Domain] = []
         latest: dict[str, Deal] = {}
+        receipts: dict[str, Receipt] = {}
         for event, source in new:
             sequence += 1
             deal = deal_id(org, event.external_id)
@@ -128,8 +131,12 @@ class EmbeddedLedger:
             row = Domain(*fields, prev_hash)
             chained.append(row)
             latest[deal] = projected(row, event.external_id)
+            receipts[event.dedup_key] = Receipt(
+                outcome="appended", source_event_id=source.id, domain_event_id=row.id, deal_id=deal
+            )
         self._sql.record(tx, chained)
         self._sql.project(tx, list(latest.values()))
+        return receipts
 
 
 @contextmanager
@@ -187,16 +194,6 @@ def _received(org: str, fresh: Sequence[Admitted], at: str, after: str) -> list[
 def domain_event_id(source_event_id: str) -> str:
     """A source event and its domain event are a pair for ever, so they share their ULID."""
     return "dom_api_" + source_event_id[len(_SRC) :]
-
-
-def _receipt(outcome: str, org: str, source_id: str, external_id: str, conflict: bool = False) -> Receipt:
-    return Receipt(
-        outcome="appended" if outcome == "appended" else "already_there",
-        source_event_id=source_id,
-        domain_event_id=domain_event_id(source_id),
-        deal_id=deal_id(org, external_id),
-        conflict=conflict,
-    )
 
 
 def _listed(row: Row[tuple[object, ...]]) -> LedgerDeal:

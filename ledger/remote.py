@@ -123,7 +123,7 @@ class RemoteLedger:
             errand.went_well()
             return Rejected("conflict" if status == 409 else f"http_{status}", complaint(data, status, self._key))
         if status == 429:
-            wait = retry_after(headers, 60.0)
+            wait = retry_after(headers, 60)
             self._budget.hold(wait)
             errand.halted = Unsettled("the ledger asks us to wait (429)", wait)
             return errand.halted
@@ -164,7 +164,7 @@ class RemoteLedger:
                 if status == 200 and (found := decoded(data, shape)) is not None:
                     return found
                 if status == 429:
-                    self._budget.hold(retry_after(headers, 60.0))
+                    self._budget.hold(retry_after(headers, 60))
                 elif 400 <= status < 500 and status != 408:
                     raise self._refusal(status, data)
                 fault = LedgerUnavailable(f"the ledger at {self._url} answered GET {path} with {status}, unreadably")
