@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import msgspec
 import typer
 
 from edge.cli.exits import DONE, PARKED, UNAVAILABLE, UNREAD, USAGE, Failed
@@ -85,14 +84,14 @@ class Terminal:
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON document."""
-        self._write(sys.stdout, msgspec.json.format(_encoded(value), indent=2).decode())
+        self._write(sys.stdout, _encoded(value, indent=2))
         self.answered = True
 
     def stream(self, key: str, items: Iterable[Mapping[str, Any]]) -> None:
         """Print `{key: [items]}` while the items come, without ever holding the list in memory."""
         lead = f'{{"{key}": ['
         for item in items:
-            self._write(sys.stdout, f"{lead}\n{_encoded(item).decode()}", end="")
+            self._write(sys.stdout, f"{lead}\n{_encoded(item)}", end="")
             self.answered = True
             lead = ","
         self._write(sys.stdout, "\n]}" if self.answered else f"{lead}]}}")
@@ -187,5 +186,9 @@ def _row(cells: Sequence[str], widths: Iterable[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-_encoded = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
-"""JSON for scripts: a decimal is a number there, exactly as it is stored."""
+def _encoded(value: Mapping[str, Any], indent: int = 0) -> str:
+    """JSON for scripts: a decimal is a number there, exactly as it is stored."""
+    import msgspec
+
+    encoded = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(value)
+    return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
