@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, NoReturn
 
 import msgspec
 
+MAX_DEPTH = 64
+"""Values lie in one another no deeper than this; a fixed bound, whatever the interpreter could still bear."""
+
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+_BLANKS = (b'" ', b'"\t', b'"\n', b'"\r')
 
 
 class Undecodable(ValueError):
@@ -22,38 +29,44 @@ class Undecodable(ValueError):
 def decode(raw: bytes) -> dict[str, Any]:
     """The JSON object in `raw`: integers as int, all other numbers as Decimal.
 
-    Raises `Undecodable` for anything else, and for an object that bears a key twice: readers differ in which of the
-    two they take, so none may be paid on.
+    Raises `Undecodable` for anything else, for values nested deeper than `MAX_DEPTH`, and for an object that bears a
+    key twice: readers differ in which of the two they take, so none may be paid on.
     """
     try:
         record = _decoder.decode(raw)
     except RecursionError:
-        raise Undecodable("TOO_DEEP", "the record is nested too deeply to be read") from None
+        raise _too_deep() from None
     except (msgspec.DecodeError, ValueError) as error:
         raise Undecodable("BAD_JSON", f"the record is not a JSON object: {error}") from None
     # Each key is followed by a colon: more colons than keys, and a key stood there twice - or a text looks like one.
-    if raw.count(b'":') != _keys(record):
+    # That says nothing where blanks stand between the two.
+    if raw.count(b'":') != _keys(record, MAX_DEPTH) or any(blank in raw for blank in _BLANKS):
         _refuse_twins(raw)
     return record
 
 
-def _keys(record: dict[str, Any]) -> int:
-    """How many keys an object has, those of the objects inside it included."""
-    found = len(record)
-    for value in record.values():
-        kind = type(value)
-        if kind is dict:
-            found += _keys(value)
-        elif kind is list:
-            found += _keys({str(place): item for place, item in enumerate(value)}) - len(value)
+def _keys(value: dict[str, Any] | list[Any], room: int) -> int:
+    """How many keys a value has, those of the values inside it included."""
+    if room == 0:
+        raise _too_deep()
+    found = 0
+    inner: Iterable[Any] = value
+    if isinstance(value, dict):
+        found, inner = len(value), value.values()
+    for one in inner:
+        kind = type(one)
+        if kind is dict or kind is list:
+            found += _keys(one, room - 1)
     return found
 
 
+def _too_deep() -> Undecodable:
+    message = f"the record is nested deeper than {MAX_DEPTH} levels; make it simpler at the source"
+    return Undecodable("TOO_DEEP", message)
+
+
 def _refuse_twins(raw: bytes) -> None:
-    try:
-        json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant, parse_int=len, parse_float=len)
-    except RecursionError:
-        raise Undecodable("TOO_DEEP", "the record is nested too deeply to be read") from None
+    json.loads(raw, object_pairs_hook=_once, parse_constant=_no_constant, parse_int=len, parse_float=len)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
