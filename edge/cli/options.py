@@ -26,3 +26,4 @@ GiveUpAfter = Annotated[
 ]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="The port to listen on; 0 takes any free one.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Ring for a worker and end; needs a broker.")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Quiet
+from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, NoWait, Quiet
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import publish_line, summary_line
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from pipeline.wiring import App
 
 app = typer.Typer()
-
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Ring for a worker and end; needs a broker.")]
 
 
 @app.command()

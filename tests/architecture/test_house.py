@@ -123,7 +123,8 @@ def roots(file: Path) -> set[str]:
 
 
 def parameters(function: Function) -> int:
-    """How many parameters a caller sees: `self`, `cls` and the options of a command are none."""
+    """How many parameters a caller sees: `self` and `cls` are none, nor are the options of a command."""
+    if any(re.search(r"\.(command|callback)\b", ast.unparse(decorator)) for decorator in function.decorator_list):
+        return 0
     everything = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    options = [arg for arg in everything if arg.annotation is not None and "Annotated" in ast.unparse(arg.annotation)]
-    return len([arg for arg in everything if arg.arg not in ("self", "cls") and arg not in options])
+    return len([arg for arg in everything if arg.arg not in ("self", "cls")])
