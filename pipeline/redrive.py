@@ -73,8 +73,9 @@ def retry_parked(
     for name in sorted({entry_name for entry_name, _ in chosen}):
         entries = [entry for entry_name, entry in chosen if entry_name == name]
         with running(app, name, "replay", progress=progress) as run:
-            reopened = [entry for entry in entries if entry.row.stage == "event"]
+            reopened = [entry for entry in entries if entry.row.stage == "event" and entry.row.state == "open"]
             with app.store.write() as tx:
+                run.confirm(tx)
                 for entry in reopened:
                     assert entry.row.revision is not None
                     outbox.set_parked(

@@ -58,7 +58,7 @@ class Run:
             counts = apply(tx, self.scope, batch)
             total = self._counted(counts)
             too_many = total.read >= FEW and total.parked > self.connected.settings.park_limit * total.read
-            if sweep is not None:
+            if sweep is not None and not too_many:
                 seen = [record.source_id for record in page.records]
                 absences.saw(tx, sweep, [*seen, *(bad.source_id for bad in page.spoiled if bad.source_id)])
             place = cursor if cursor is not None else page.cursor
