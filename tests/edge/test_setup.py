@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -57,3 +58,9 @@ def test_a_place_that_cannot_be_written_is_told(cli: Cli):
     ended = cli("init", "--config", "no/such/folder/x.toml")
     assert ended.code == 3
     assert "cannot be written: No such file or directory" in ended.err
+
+
+def test_the_configuration_points_at_where_the_sandbox_listens(cli: Cli, tmp_path: Path):
+    cli("init")
+    port = urlsplit(load(tmp_path / "dealsync.toml", os.environ).connection("planhat").base_url).port
+    assert f"default: {port}" in cli("sandbox", "--help").out
