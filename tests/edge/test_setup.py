@@ -63,4 +63,4 @@ def test_a_place_that_cannot_be_written_is_told(cli: Cli):
 def test_the_configuration_points_at_where_the_sandbox_listens(cli: Cli, tmp_path: Path):
     cli("init")
     port = urlsplit(load(tmp_path / "dealsync.toml", os.environ).connection("planhat").base_url).port
-    assert f"default: {port}" in cli("sandbox", "--help").out
+    assert f"[default: {port};" in " ".join(cli("sandbox", "--help").out.split())
