@@ -1,4 +1,4 @@
-"""Ahead: read the next page while the last one is being applied."""
+"""Ahead: read the next page while the last one is being worked on."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from deals.events import Event
 from ledger.port import Answer, LedgerUnavailable, Receipt, Rejected, Unsettled
+from pipeline.ahead import ahead
 from pipeline.observe import bind
 from pipeline.store import bulk, leases, outbox, parking, runs
 from pipeline.store.leases import Lease
@@ -78,19 +79,24 @@ class _Publisher:
             time.sleep(wait_s)
 
     def _one_pass(self) -> bool:
-        """Send the head of every lane that is due; whether any was settled."""
-        after, progressed = BEGINNING, False
+        """Send the head of every lane that is due; whether any was settled. The next batch is read meanwhile."""
+        progressed = False
+        for batch in ahead(self._batches()):
+            answers = self._send([event for _, event in batch])
+            settled = [(lane, event, answer) for (lane, event), answer in zip(batch, answers, strict=True)]
+            progressed |= self._settle(settled)
+        return progressed
+
+    def _batches(self) -> Iterator[list[tuple[Lane, Event]]]:
+        after = BEGINNING
         while True:
             with self.app.store.read() as tx:
                 bulk.by_index(tx)
                 batch = outbox.heads(tx, after=after, due=now(tx), limit=BATCH)
             if not batch:
-                return progressed
+                return
             after = batch[-1][0]
-            answers = self._send([event for _, event in batch])
-            progressed |= self._settle(
-                [(lane, event, answer) for (lane, event), answer in zip(batch, answers, strict=True)]
-            )
+            yield batch
 
     def _send(self, events: Sequence[Event]) -> list[Answer]:
         try:
