@@ -27,8 +27,10 @@ _STANDARD = ("amount_cents", "stage", "close_date", "owner_external_id")
 @app.command()
 def demo(
     ctx: typer.Context,
-    deals: Annotated[int, typer.Option("--deals", min=10, max=100_000, help="How many deals the CRM has.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed tells the same story.")] = 1,
+    deals: Annotated[
+        int, typer.Option("--deals", metavar="N", min=10, max=100_000, help="How many deals the CRM has.")
+    ] = 200,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed tells the same story.")] = 1,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,

@@ -67,12 +67,16 @@ def rebuild(ctx: typer.Context, as_json: Json = False, config: Config = None, qu
 @keys.command()
 def create(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
-    scope: Annotated[list[str], typer.Option("--scope", help="What it may do; may be repeated.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
+    scope: Annotated[
+        list[str], typer.Option("--scope", metavar="SCOPE", help="What it may do, like deals:write; may be repeated.")
+    ],
     org: Annotated[
-        str | None, typer.Option("--org", help="The organisation it belongs to.", show_default=False)
+        str | None, typer.Option("--org", metavar="ORG", help="The organisation it belongs to.", show_default=False)
     ] = None,
-    rpm: Annotated[int | None, typer.Option("--rpm", min=1, help="Requests a minute.", show_default=False)] = None,
+    rpm: Annotated[
+        int | None, typer.Option("--rpm", metavar="N", min=1, help="Requests a minute.", show_default=False)
+    ] = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,

@@ -36,7 +36,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _before_the_command(
     ctx: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", help="The configuration.", show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The configuration.", show_default=False)
+    ] = None,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     terminal = ctx.find_object(Terminal)

@@ -13,7 +13,7 @@ from edge.cli.terminal import Terminal
 
 group = typer.Typer(no_args_is_help=True, help="The tables between a CRM's words and ours.")
 
-_WIDTHS = {"KIND": 14, "FIELD": 24, "FROM": 28, "RULE": 40, "NOTE": 0}
+_WIDTHS = {"KIND": 14, "FIELD": 26, "FROM": 28, "RULE": 40, "NOTE": 0}
 
 
 @group.command()
@@ -48,9 +48,12 @@ def lint(
 def suggest(
     ctx: typer.Context,
     connection: ConnectionName,
-    sample: Annotated[int, typer.Option("--sample", min=1, max=1_000_000, help="How many deals to look at.")] = 2000,
+    sample: Annotated[
+        int, typer.Option("--sample", metavar="N", min=1, max=1_000_000, help="How many deals to look at.")
+    ] = 2000,
     output: Annotated[
-        Path | None, typer.Option("--output", help="Write to this new file instead of stdout.", show_default=False)
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Write to this new file instead of stdout.", show_default=False),
     ] = None,
     as_json: Json = False,
     config: Config = None,

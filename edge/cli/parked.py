@@ -96,7 +96,7 @@ def retry(
 def discard(
     ctx: typer.Context,
     numbers: Numbers,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever asks later.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks later.")],
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,

@@ -18,9 +18,9 @@ def sandbox(
     host: Host = "127.0.0.1",
     port: Port = 8790,
     deals: Annotated[
-        int, typer.Option("--deals", min=0, max=1_000_000, help="How many deals each CRM begins with.")
+        int, typer.Option("--deals", metavar="N", min=0, max=1_000_000, help="How many deals each CRM begins with.")
     ] = 500,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed makes the same deals.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed makes the same deals.")] = 1,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
