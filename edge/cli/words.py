@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from pipeline.summary import Summary
@@ -73,5 +74,5 @@ def shown(value: Any) -> str:
     """A JSON value in a line of text."""
     import json
 
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = str(value) if isinstance(value, str | Decimal) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 200 else f"{text[:199]}…"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from edge.cli.words import counts, currency_of, moment, money, publish_line, shown, summary_line
@@ -52,4 +54,5 @@ def test_times_and_values_fit_a_line():
     assert moment("2026-04-22T10:15:30.123Z") == "2026-04-22 10:15:30 UTC"
     assert moment(None) == "never"
     assert shown({"a": [1]}) == '{"a": [1]}'
+    assert shown(Decimal("4046.10")) == "4046.10"
     assert len(shown("x" * 1000)) == 200
