@@ -113,7 +113,7 @@ class Options(BaseModel):
 
     `page_size` and the limits count records and requests; None is no limit of ours. `overlap` is how far behind the
     watermark a pull reads again. `timeout` bounds each single wait of a request. `read_lag_limit` is how long a fetch
-    goes on asking for a version that a hint has named and the source does not show yet.
+    is to go on asking for a version that a hint has named; no hint names one yet, so nothing reads it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

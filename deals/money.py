@@ -57,8 +57,3 @@ def minor_units(amount: Decimal, currency: str, unit: AmountUnit = "major") -> M
     scaled = amount.scaleb(places, _WIDE) if unit == "major" else amount
     whole = round(scaled)  # half-even, whatever the context
     return Minor(whole, rounded=whole != scaled)
-
-
-def major_units(units: int, currency: str) -> str:
-    """Minor units written for a person: `1250` USD is `12.50`, `1250` JPY is `1250`."""
-    return format(Decimal(units).scaleb(-exponent(currency), _WIDE), ",f")
