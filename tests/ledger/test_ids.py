@@ -34,7 +34,7 @@ def test_batches_of_one_millisecond_follow_each_other():
         last = made[-1]
 
 
-@pytest.mark.parametrize("tail", ["ZZZZZZ", "ZZZZZZZZZZ", "0ZZZZZZZ"])
+@pytest.mark.parametrize("tail", ["ZZZZZZ", "ZZZZZZZZZZ", "0ZZZZZZZ", "ZZZZZW", "ZZZZZZZZZY"])
 def test_counting_up_carries_over_into_the_drawn_part(tail: str):
     last = "01KPTB03JB" + "0" * (16 - len(tail)) + tail
     made = ulids(AT, 5, last)

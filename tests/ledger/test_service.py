@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger import keys
+from ledger.ids import deal_id
 from ledger.service import create_app
 from ledger.verify import verify
 from tests.ledger.serving import served
@@ -267,17 +268,33 @@ def test_a_ledger_that_cannot_be_written_is_503_and_asks_to_come_back(service: S
     assert "x-ratelimit-limit" in answer.headers
 
 
+def test_a_bug_is_500_with_the_envelope_and_the_headers_and_tells_nothing(sqlite_url: str):
+    def broken() -> str:
+        raise RuntimeError("a secret detail")
+
+    with (
+        engine_at(sqlite_url) as engine,
+        served(create_app(engine, now=broken)) as address,
+        Service(engine, address).client() as client,
+    ):
+        answer = client.post("/v1/deals/events", json=EVENT)
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal_error"})
+    assert "x-ratelimit-limit" in answer.headers
+
+
 def test_many_posts_at_once_share_commits_and_the_same_key_gets_the_same_ids(service: Service):
     with service.client() as client:
 
-        def post(n: int) -> tuple[int, str]:
-            answer = client.post("/v1/deals/events", json=EVENT | {"dedup_key": f"k{n % 20}"})
-            return answer.status_code, answer.json()["domain_event_id"]
+        def post(n: int) -> tuple[int, str, str]:
+            key = f"k{n % 20}"
+            answer = client.post("/v1/deals/events", json=EVENT | {"dedup_key": key, "external_id": f"d:{n % 20}"})
+            assert answer.json()["deal_id"] == deal_id("org_default", f"d:{n % 20}")
+            return answer.status_code, key, answer.json()["domain_event_id"]
 
         with ThreadPoolExecutor(16) as threads:
             answers = list(threads.map(post, range(100)))
-    assert sorted(status for status, _ in answers) == [200] * 80 + [201] * 20
-    assert len({one for _, one in answers}) == 20
+    assert sorted(status for status, _, _ in answers) == [200] * 80 + [201] * 20
+    assert len({(key, one) for _, key, one in answers}) == len({one for _, _, one in answers}) == 20
     assert len(history(service.engine, "org_default")) == 20
     assert verify(service.engine, "org_default").ok
 

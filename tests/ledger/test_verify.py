@@ -150,6 +150,29 @@ def test_a_row_taken_out_or_slipped_in_is_found(filled: Filled, sql: str, table:
     assert verdict.first_bad["table"] == table.name
 
 
+def test_a_body_that_says_the_same_in_other_bytes_is_found(filled: Filled):
+    column = source_events.c
+    with filled.engine.begin() as tx:
+        here = (column.org_id == filled.org) & (column.dedup_key == "k3")
+        raw = tx.execute(select(column.raw_body).where(here)).scalar_one()
+        tx.execute(update(source_events).where(here).values(raw_body=raw + b" "))
+    verdict = verify(filled.engine, filled.org)
+    assert verdict.first_bad is not None
+    assert verdict.first_bad["table"] == "ledger_source_events"
+
+
+def test_an_event_hung_onto_nothing_is_found_although_its_own_hash_is_right(filled: Filled):
+    column = domain_events.c
+    with filled.engine.begin() as tx:
+        here = (column.org_id == filled.org) & (column.sequence == 5)
+        last = Domain._make(tx.execute(select(domain_events).where(here)).one())._replace(prev_hash=bytes(32))
+        forged = {"prev_hash": last.prev_hash, "hash": event_hash(last[:-1])}
+        tx.execute(update(domain_events).where(here).values(forged))
+    verdict = verify(filled.engine, filled.org)
+    assert verdict.first_bad is not None
+    assert verdict.first_bad["why"] == "prev_hash is not the hash of the event before"
+
+
 def test_two_events_exchanged_are_found(filled: Filled):
     swap = "UPDATE ledger_domain_events SET sequence = {} WHERE org_id = :org AND sequence {}"
     do(filled, swap.format("sequence + 10", "IN (2, 3)"))
