@@ -60,6 +60,7 @@ class _Publisher:
     begun: float = field(default_factory=time.monotonic)
     patience_ends: float = 0.0
     failures: int = 0
+    trouble: str = "an earlier run put them off"
     random: random.Random = field(default_factory=random.Random)
 
     def drain(self) -> None:
@@ -73,8 +74,8 @@ class _Publisher:
                 return
             if time.monotonic() + wait_s > self.patience_ends:
                 raise LedgerUnavailable(
-                    "the ledger did not settle every event in time; those left are sent again by the next publish, "
-                    "under the same keys"
+                    f"the ledger did not settle every event in time: {self.trouble}. Those left are sent again by the "
+                    "next publish, under the same keys"
                 )
             time.sleep(wait_s)
 
@@ -141,6 +142,8 @@ class _Publisher:
         self.patience_ends = time.monotonic() + self.app.give_up_after_s
 
     def _put_off(self, tx: Connection, unsettled: Sequence[tuple[Lane, Unsettled]], at: str) -> None:
+        if unsettled:
+            self.trouble = unsettled[0][1].message.rstrip(".")
         for retry_after_s in {answer.retry_after_s for _, answer in unsettled}:
             lanes = [lane for lane, answer in unsettled if answer.retry_after_s == retry_after_s]
             outbox.put_off(tx, lanes, until=self._later(at, retry_after_s))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
 from ledger.engine import reading
 from pipeline.faults import StoreUnavailable, StoreUnready
@@ -52,14 +52,14 @@ def translated() -> Iterator[None]:
     """Database errors as faults that say what to do; statements and values are left out of them."""
     try:
         yield
-    except ProgrammingError as error:
-        raise StoreUnready(
-            f"the store does not fit this version ({_first_line(error)}): run `dealsync migrate`"
-        ) from error
-    except (OperationalError, InterfaceError) as error:
+    except (IntegrityError, DataError):
+        raise  # no state of the database, but a bug of ours
+    except (DatabaseError, InterfaceError) as error:
         what = _first_line(error)
         if "no such table" in what:
             raise StoreUnready("the store is empty: run `dealsync migrate`") from error
+        if isinstance(error, ProgrammingError) and "permission denied" not in what:
+            raise StoreUnready(f"the store does not fit this version ({what}): run `dealsync migrate`") from error
         raise StoreUnavailable(f"the store cannot be used: {what}. {_advice(what)}") from error
 
 
@@ -79,6 +79,7 @@ _ADVICE = {
     "No space left": "Free some space, then run the command again; nothing was lost",
     "readonly": "Make the file and its folder writable, then run the command again",
     "read-only": "The database accepts no writes: connect to the primary, then run the command again",
+    "permission denied": "Grant the user of [store] url the rights on all of the store's tables and sequences",
     "locked": "Another process holds the database; run the command again when it is done",
     "unable to open": "Check that the folder exists and may be written",
     "not a database": "The file is not an SQLite database: name another file in [store] url",
