@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,31 +20,42 @@ from tests.ledger.serving import served
 from tests.ledger.subjects import engine_at, history, now
 
 EVENT = {"external_id": "monaco:1", "dedup_key": "k1", "state": {"amount_cents": 5, "currency": "USD"}}
+NOON = 1_800_000_000.0
+_numbers = itertools.count(1)
 BOTH = ["deals:write", "deals:read"]
 
 
 @dataclass
 class Service:
+    """The service, served, and an org of its own in it."""
+
     engine: Engine
     address: str
-    clock: list[float] = field(default_factory=lambda: [1_800_000_000.0])
+    org: str = "org_default"
+    clock: list[float] = field(default_factory=lambda: [NOON])
 
-    def client(self, scopes: list[str] = BOTH, rpm: int = 1000, org: str = "org_default") -> httpx.Client:
-        made = keys.create(self.engine, name="test", scopes=scopes, rpm=rpm, org=org)
-        return self.with_key(made["key"])
+    def client(self, scopes: list[str] = BOTH, rpm: int = 1000, org: str | None = None) -> httpx.Client:
+        return self.with_key(keys.create(self.engine, name="test", scopes=scopes, rpm=rpm, org=org or self.org)["key"])
 
     def with_key(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {key}"}, timeout=20)
 
 
-@pytest.fixture
-def service(sqlite_url: str) -> Iterator[Service]:
-    clock = [1_800_000_000.0]
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    clock = [NOON]
+    file = tmp_path_factory.mktemp("service") / "store.db"
     with (
-        engine_at(sqlite_url) as engine,
+        engine_at(f"sqlite:///{file}") as engine,
         served(create_app(engine, now=now, epoch=lambda: clock[0])) as address,
     ):
-        yield Service(engine, address, clock)
+        yield Service(engine, address, clock=clock)
+
+
+@pytest.fixture
+def service(running: Service) -> Service:
+    running.clock[0] = NOON
+    return Service(running.engine, running.address, f"org_{next(_numbers)}", running.clock)
 
 
 def test_an_event_is_201_and_its_retry_200_with_the_same_three_ids(service: Service):
@@ -89,8 +101,9 @@ def test_the_body_is_kept_byte_for_byte(service: Service):
         assert client.post("/v1/deals/events", content=sent, headers=json_type).status_code == 201
         assert client.get("/v1/deals").content.count(b'"x":1.50') == 1
     with service.engine.connect() as tx:
-        assert tx.execute(text("SELECT raw_body FROM ledger_source_events")).scalar_one() == sent
-    assert verify(service.engine, "org_default").ok
+        query = text("SELECT raw_body FROM ledger_source_events WHERE org_id = :org")
+        assert tx.execute(query, {"org": service.org}).scalar_one() == sent
+    assert verify(service.engine, service.org).ok
 
 
 @pytest.mark.parametrize(
@@ -216,7 +229,7 @@ def test_a_page_that_cannot_be_is_400_in_the_documented_envelope(service: Servic
 
 
 def test_an_org_sees_its_own_deals_only(service: Service):
-    with service.client(org="org_a") as one, service.client(org="org_b") as other:
+    with service.client(org="org_x") as one, service.client(org="org_y") as other:
         one.post("/v1/deals/events", json=EVENT)
         assert other.get("/v1/deals").json()["deals"] == []
         assert other.post("/v1/deals/events", json=EVENT).status_code == 201
@@ -263,6 +276,8 @@ def test_a_ledger_that_cannot_be_written_is_503_and_asks_to_come_back(service: S
         with service.engine.begin() as tx:
             tx.execute(text("ALTER TABLE ledger_deals RENAME TO elsewhere"))
         answer = client.post("/v1/deals/events", json=EVENT)
+        with service.engine.begin() as tx:
+            tx.execute(text("ALTER TABLE elsewhere RENAME TO ledger_deals"))
     assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
     assert "x-ratelimit-limit" in answer.headers
@@ -288,20 +303,21 @@ def test_many_posts_at_once_share_commits_and_the_same_key_gets_the_same_ids(ser
         def post(n: int) -> tuple[int, str, str]:
             key = f"k{n % 20}"
             answer = client.post("/v1/deals/events", json=EVENT | {"dedup_key": key, "external_id": f"d:{n % 20}"})
-            assert answer.json()["deal_id"] == deal_id("org_default", f"d:{n % 20}")
+            assert answer.json()["deal_id"] == deal_id(service.org, f"d:{n % 20}")
             return answer.status_code, key, answer.json()["domain_event_id"]
 
         with ThreadPoolExecutor(16) as threads:
             answers = list(threads.map(post, range(100)))
     assert sorted(status for status, _, _ in answers) == [200] * 80 + [201] * 20
     assert len({(key, one) for _, key, one in answers}) == len({one for _, _, one in answers}) == 20
-    assert len(history(service.engine, "org_default")) == 20
-    assert verify(service.engine, "org_default").ok
+    assert len(history(service.engine, service.org)) == 20
+    assert verify(service.engine, service.org).ok
 
 
 def test_the_use_of_a_key_is_noted(service: Service):
     with service.client() as client:
         client.get("/v1/")
         client.get("/v1/")
-    [listed] = keys.listed(service.engine)
+        client.get("/v1/")
+    [listed] = [key for key in keys.listed(service.engine) if key["org"] == service.org]
     assert listed["last_used_at"] is not None

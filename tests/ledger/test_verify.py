@@ -107,7 +107,7 @@ def test_an_empty_ledger_is_sound(filled: Filled):
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=lambda one: one.name)
 def test_a_byte_changed_in_any_column_is_found_in_its_table(filled: Filled, table: Table, column: Column[Any]):
     by = table.columns["sequence" if table is domain_events else "id"]
-    for which in (0, 1, -1):
+    for which in (0, -1):
         with filled.engine.begin() as tx:
             row = tx.execute(select(table).where(table.c.org_id == filled.org).order_by(by)).all()[which]._mapping
             here = update(table).where(by == row[by.name], table.c.org_id == filled.org)
