@@ -347,7 +347,7 @@ def _unreadable(bad: Spoiled, name: bytes) -> _Seen:
 
 def _older(one: tuple[str | None, str], other: tuple[str | None, str]) -> bool:
     """Whether an observation (version, observed at) is older than another: by the source's version where both have
-    one and they differ, else by when the request was sent (DESIGN decision 6)."""
+    one and they differ, else by when the request was sent."""
     if one[0] is not None and other[0] is not None and one[0] != other[0]:
         return one[0] < other[0]
     return one[1] < other[1]

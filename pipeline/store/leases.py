@@ -17,7 +17,7 @@ from pipeline.store.session import Store, now
 from pipeline.store.tables import leases
 
 TTL = timedelta(seconds=10)
-"""How long a lease outlives its owner (DESIGN section 8)."""
+"""How long a lease outlives its owner."""
 
 RENEW_EVERY_S = 3.0
 
