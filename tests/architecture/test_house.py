@@ -72,6 +72,10 @@ def test_nothing_is_left_to_do():
     assert [name_of(file) for file in FILES if re.search(r"\b(TODO|FIXME|XXX)\b", file.read_text())] == []
 
 
+def test_no_comment_sends_the_reader_to_a_paper_that_is_not_here():
+    assert [name_of(file) for file in FILES if re.search(r"\bDESIGN\b", file.read_text())] == []
+
+
 def test_nothing_of_ours_is_called_sync_or_job():
     names = [(file, node.name) for file in FILES for node in ast.walk(parsed(file)) if isinstance(node, Definition)]
     names += [(file, file.stem) for file in FILES]
