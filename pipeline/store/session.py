@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
@@ -52,19 +53,20 @@ def translated() -> Iterator[None]:
     """Database errors as faults that say what to do; statements and values are left out of them."""
     try:
         yield
-    except (IntegrityError, DataError):
+    except (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError):
         raise  # no state of the database, but a bug of ours
-    except (DatabaseError, InterfaceError) as error:
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:  # COPY speaks with the driver itself
         what = _first_line(error)
         if "no such table" in what:
             raise StoreUnready("the store is empty: run `dealsync migrate`") from error
-        if isinstance(error, ProgrammingError) and "permission denied" not in what:
+        if isinstance(error, ProgrammingError | psycopg.ProgrammingError) and "permission denied" not in what:
             raise StoreUnready(f"the store does not fit this version ({what}): run `dealsync migrate`") from error
         raise StoreUnavailable(f"the store cannot be used: {what}. {_advice(what)}") from error
 
 
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+def _first_line(error: DBAPIError | psycopg.Error) -> str:
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return next(iter(str(said).strip().splitlines()), type(said).__name__)
 
 
 def _advice(what: str) -> str:

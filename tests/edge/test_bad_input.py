@@ -83,6 +83,27 @@ def _stage_already_won(crm: PlanhatSimulator) -> int:
     return int(PlanhatSimulator(seed=7, deals=12).get(crm.ids()[0])["stage"] == "Closed Won")
 
 
+def test_a_postgresql_whose_disk_is_full(cli: Cli, on_postgres: str):
+    """Also while rows are copied, where no SQLAlchemy stands between the driver and us."""
+    with psycopg.connect(on_postgres, autocommit=True) as admin:
+        admin.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION "
+            "'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$"
+        )
+        for table in ("events", "receipts"):
+            admin.execute(f"CREATE TRIGGER full_disk BEFORE INSERT ON {table} EXECUTE FUNCTION full_disk()")  # type: ignore[arg-type]
+    one_line(cli("pull", "planhat"), 6, "No space left on device", "Free some space")
+    assert cli("status", "--json").document["connections"][0]["deals"] == 0
+    with psycopg.connect(on_postgres, autocommit=True) as admin:
+        admin.execute("DROP TRIGGER full_disk ON events")
+    assert cli("pull", "planhat").code == 0
+    one_line(cli("publish"), 6, "No space left on device")
+    with psycopg.connect(on_postgres, autocommit=True) as admin:
+        admin.execute("DROP FUNCTION full_disk CASCADE")
+    again = cli("publish", "--json").document
+    assert (again["published"], again["unchanged"]) == (12, 12), "the ledger had them; the receipts were lost"
+
+
 def test_a_postgresql_user_without_rights(cli: Cli, on_postgres: str, monkeypatch: pytest.MonkeyPatch):
     with psycopg.connect(on_postgres, autocommit=True) as admin:
         admin.execute("CREATE ROLE poor LOGIN")

@@ -107,6 +107,13 @@ def ledger_is_source(app: App, crm: PlanhatSimulator, name: str, seen: Seen) -> 
     assert _money(ledger[one] for one in readable) == _truth(record for record, _ in readable.values())
 
 
+def pull_has_seen(app: App, crm: PlanhatSimulator, name: str, except_for: set[str]) -> None:
+    """A pull by itself finds every change that moves `updatedAt`; the others only a sweep can find."""
+    projection = _projection(app)
+    for one, (_, state) in readings(app, crm, name).items():
+        assert one in except_for or projection.get(one) == state, f"{one}: a pull has missed its change"
+
+
 def parked_is_what_cannot_be_read(app: App, crm: PlanhatSimulator, name: str) -> None:
     """Whatever exists and cannot be read is parked or put aside, and nothing else is that the source still has."""
     existing, readable = set(crm.ids()), readings(app, crm, name).keys()
