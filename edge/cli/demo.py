@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli import parked
-from edge.cli.deals import tell
 from edge.cli.exits import DONE, INTEGRITY
 from edge.cli.options import Config, Json, Quiet
 from edge.cli.terminal import Terminal
@@ -66,6 +65,24 @@ def _told(summary: Summary) -> str:
     return f"{counts(summary)}; {events(summary)}"
 
 
+def _explain(terminal: Terminal, report: Report) -> None:
+    """Where the four standard fields of one deal come from, and each of its events."""
+    from edge.cli.words import money, shown
+
+    explained = report.explained
+    terminal.line(f"{explained['external_id']}, revision {explained['revision']}")
+    for name in _STANDARD:
+        field = explained["fields"][name]
+        value = money(field["value"], "USD") if name == "amount_cents" else shown(field["value"])
+        terminal.line(f"  {name.ljust(20)} {value}")
+        terminal.line(f"  {' ' * 20}   {field['from']} = {shown(field['raw'])}: {field['rule']}")
+    terminal.line(f"  and {len(explained['fields']) - len(_STANDARD)} custom fields, each explained likewise")
+    for event in report.history:
+        amount = money(event["state"]["amount_cents"], "USD")
+        receipt = f"{(event['receipt'] or 'not sent').replace('_', ' ')} as {event['domain_event_id']}"
+        terminal.line(f"  event {event['revision']}: {event['event_type'].ljust(14)} {amount.rjust(12)}  {receipt}")
+
+
 def _show(terminal: Terminal, report: Report) -> None:
     from edge.cli.words import money
 
@@ -82,8 +99,7 @@ def _show(terminal: Terminal, report: Report) -> None:
         terminal.line(f"  {entry['source_id']} {entry['reason']}: {parked.why(entry)}")
     terminal.line()
     terminal.line("Why one deal is paid on what it is")
-    fields = {name: report.explained["fields"][name] for name in _STANDARD}
-    tell(terminal, {**report.explained, "fields": fields}, "USD")
+    _explain(terminal, report)
     terminal.line()
     terminal.line("The proof")
     for check in report.proof:
