@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
 import httpx
 
 from connectors.faults import Fault, Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.source import Finding
+from ledger.clock import utc_now
 from ledger.port import LedgerFault, LedgerRefused
 from pipeline.faults import SettingsError
 from pipeline.settings import Settings
@@ -45,7 +45,7 @@ def _connection(settings: Settings, name: str, transport: httpx.BaseTransport | 
             yield Finding("settings", True, f"{key} has no effect in this version")
     reader = None
     try:
-        reader = chosen.open_reader(_now)
+        reader = chosen.open_reader(utc_now)
         yield from reader.check()
     except Fault as fault:
         yield finding_of("connection", fault)
@@ -76,7 +76,3 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", False, str(fault), "unavailable")
     finally:
         ledger.close()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

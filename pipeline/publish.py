@@ -19,7 +19,7 @@ from pipeline.store import bulk, leases, outbox, parking, runs
 from pipeline.store.leases import Lease
 from pipeline.store.outbox import BEGINNING, Lane
 from pipeline.store.parking import ParkedRow
-from pipeline.store.session import now
+from pipeline.store.session import later, now
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
 
@@ -153,8 +153,7 @@ class _Publisher:
         bound = min(LONGEST_WAIT_S, 0.5 * 2 ** min(self.failures, 10))
         self.failures += 1
         wait = max(retry_after_s, self.random.uniform(0.0, bound))
-        moment = datetime.fromisoformat(at) + timedelta(seconds=wait)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return later(at, timedelta(seconds=wait))
 
     def _seconds_to_next(self) -> float | None:
         with self.app.store.read() as tx:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, exists, func, select
 
 from pipeline.store import bulk
-from pipeline.store.tables import absences, deals, sightings
+from pipeline.store.tables import absences, deals, parked, sightings
 
 
 def saw(tx: Connection, run_id: int, source_ids: Sequence[str]) -> None:
@@ -29,31 +29,45 @@ def here_again(tx: Connection, connection_id: int, source_ids: Sequence[str]) ->
 def witness(tx: Connection, connection_id: int, run_id: int, started_at: str) -> None:
     """A complete sweep has ended: each living deal it did not show, and that nobody saw since, is absent once more.
 
-    Those that it did show are absent no longer.
+    So is what is parked of deals that do not live. A sweep that was cut off and resumed counts once: `last_run` says
+    who counted.
     """
-    after = ""
-    while missed := _missed(tx, connection_id, run_id, started_at, after):
-        after = missed[-1]
-        rows = [(connection_id, source_id, 1, run_id) for source_id in missed]
-        bulk.upsert(tx, absences, rows, add=("sweeps",))
-    seen_again = absences.c.connection_id == connection_id, absences.c.last_run != run_id
-    tx.execute(delete(absences).where(*seen_again))
+    of_connection = absences.c.connection_id == connection_id
+    columns = ["connection_id", "source_id", "sweeps", "last_run"]
+    for missed in (_deals_missed(connection_id, run_id, started_at), _parked_missed(connection_id, run_id, started_at)):
+        tx.execute(
+            absences.update()
+            .where(of_connection, absences.c.last_run != run_id, absences.c.source_id.in_(missed))
+            .values(sweeps=absences.c.sweeps + 1, last_run=run_id)
+        )
+        counted = select(absences.c.source_id).where(of_connection)
+        first = missed.with_only_columns(
+            literal(connection_id), missed.selected_columns[0], literal(1), literal(run_id)
+        )
+        first = first.where(missed.selected_columns[0].not_in(counted))
+        tx.execute(insert(absences).from_select(columns, first))
+    tx.execute(delete(absences).where(of_connection, absences.c.last_run != run_id))
 
 
-def _missed(tx: Connection, connection_id: int, run_id: int, started_at: str, after: str) -> list[str]:
+def _deals_missed(connection_id: int, run_id: int, started_at: str) -> Select[tuple[str]]:
     seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == deals.c.source_id)
-    missed = select(deals.c.source_id).where(
-        deals.c.connection_id == connection_id,
-        deals.c.source_id > after,
-        deals.c.deleted.is_(False),
-        deals.c.observed_at < started_at,
-        ~seen,
+    living = (deals.c.connection_id == connection_id, deals.c.deleted.is_(False))
+    return select(deals.c.source_id).where(*living, deals.c.observed_at < started_at, ~seen)
+
+
+def _parked_missed(connection_id: int, run_id: int, started_at: str) -> Select[tuple[str]]:
+    """Records held back that have no living deal; those without an id can be missed by nobody."""
+    seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == parked.c.source_id)
+    lives = exists().where(
+        deals.c.connection_id == connection_id, deals.c.source_id == parked.c.source_id, deals.c.deleted.is_(False)
     )
-    return list(tx.execute(missed.order_by(deals.c.source_id).limit(5000)).scalars())
+    held = (parked.c.connection_id == connection_id, parked.c.stage == "record", parked.c.state == "open")
+    named = parked.c.source_id.not_like("raw:%")
+    return select(parked.c.source_id).where(*held, named, parked.c.last_seen < started_at, ~seen, ~lives)
 
 
 def candidates(tx: Connection, connection_id: int, *, sweeps: int, after: str, limit: int) -> list[str]:
-    """Deals that at least this many complete sweeps in a row did not show."""
+    """Deals, living or held back, that at least this many complete sweeps in a row did not show."""
     found = select(absences.c.source_id).where(
         absences.c.connection_id == connection_id, absences.c.sweeps >= sweeps, absences.c.source_id > after
     )

@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.faults import Busy, StaleLease
-from pipeline.store.session import Store, now
+from pipeline.store.session import Store, later, now
 from pipeline.store.tables import leases
 
 TTL = timedelta(seconds=10)
@@ -61,7 +61,7 @@ def _take(store: Store, name: str) -> Lease:
     with store.write() as tx:
         instant = now(tx)
         row = tx.execute(select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
-        expires = _later(instant)
+        expires = later(instant, TTL)
         if row is None:
             return _first(tx, Lease(name, owner, 1), expires)
         if row.expires_at > instant:
@@ -87,7 +87,7 @@ def _keep(store: Store, lease: Lease, done: threading.Event) -> None:
         try:
             with store.write() as tx:
                 mine = leases.c.name == lease.name, leases.c.token == lease.token
-                tx.execute(update(leases).where(*mine).values(expires_at=_later(now(tx))))
+                tx.execute(update(leases).where(*mine).values(expires_at=later(now(tx), TTL)))
         except Exception:  # noqa: S112 - a renewal that fails lets the lease run out, which `confirm` sees
             continue
 
@@ -100,8 +100,3 @@ def _release(store: Store, lease: Lease) -> None:
             tx.execute(update(leases).where(*mine).values(expires_at=now(tx)))
     except Exception:
         return
-
-
-def _later(instant: str) -> str:
-    moment = datetime.fromisoformat(instant) + TTL
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
@@ -21,6 +22,12 @@ _NOW = {
 def now(tx: Connection) -> str:
     """The database's clock, ISO 8601 UTC with milliseconds."""
     return str(tx.execute(_NOW[tx.dialect.name]).scalar_one())
+
+
+def later(instant: str, by: timedelta) -> str:
+    """A time of the database's clock, moved."""
+    moment = datetime.fromisoformat(instant) + by
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Store:
