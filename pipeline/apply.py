@@ -74,19 +74,22 @@ def apply(tx: Connection, scope: Scope, batch: Batch) -> Counts:
 def bury(tx: Connection, scope: Scope, source_id: str, observed_at: str) -> Counts:
     """A deal is proven gone: append its tombstone, unless somebody saw it since `observed_at` or it is gone already.
 
-    What was parked of it until then needs nobody any more.
+    What was parked of it until then needs nobody any more, even if nothing of it ever reached the ledger.
     """
     projection.lock(tx, scope.connection_id)
     landing = _Landing(tx, scope, Batch(records=(), observed_at=observed_at))
     row = projection.lookup(tx, scope.connection_id, [source_id]).get(source_id)
-    if row is not None and not row.deleted and row.observed_at < observed_at:
+    alive = row is not None and not row.deleted
+    if row is not None and alive and row.observed_at >= observed_at:
+        return landing.counts
+    if row is not None and alive:
         last = projection.states(tx, scope.connection_id, [source_id])[source_id]
         landing.known[source_id] = row
         gone = row._replace(observed_at=observed_at, deleted=True)
         landing.tell(gone, tombstone(last), Cause.SOURCE_CHANGE)
-        landing.shelf = parking.open_records(tx, scope.connection_id, [source_id])
-        landing.clear_shelf(Record(source_id, None, b"", row.kind), b"")
-        landing.write()
+    landing.shelf = parking.open_records(tx, scope.connection_id, [source_id])
+    landing.clear_shelf(Record(source_id, None, b"", ""), b"")
+    landing.write()
     return landing.counts
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, Select, delete, exists, func, select
 
-from pipeline.store import bulk
+from ledger import bulk
 from pipeline.store.tables import absences, deals, parked, sightings
 
 
@@ -29,41 +29,47 @@ def here_again(tx: Connection, connection_id: int, source_ids: Sequence[str]) ->
 def witness(tx: Connection, connection_id: int, run_id: int, started_at: str) -> None:
     """A complete sweep has ended: each living deal it did not show, and that nobody saw since, is absent once more.
 
-    So is what is parked of deals that do not live. A sweep that was cut off and resumed counts once: `last_run` says
-    who counted.
+    So is what is parked of deals that do not live. Those that it did show are absent no longer.
     """
-    of_connection = absences.c.connection_id == connection_id
-    columns = ["connection_id", "source_id", "sweeps", "last_run"]
-    for missed in (_deals_missed(connection_id, run_id, started_at), _parked_missed(connection_id, run_id, started_at)):
-        tx.execute(
-            absences.update()
-            .where(of_connection, absences.c.last_run != run_id, absences.c.source_id.in_(missed))
-            .values(sweeps=absences.c.sweeps + 1, last_run=run_id)
-        )
-        counted = select(absences.c.source_id).where(of_connection)
-        first = missed.with_only_columns(
-            literal(connection_id), missed.selected_columns[0], literal(1), literal(run_id)
-        )
-        first = first.where(missed.selected_columns[0].not_in(counted))
-        tx.execute(insert(absences).from_select(columns, first))
-    tx.execute(delete(absences).where(of_connection, absences.c.last_run != run_id))
+    for missed in (_deals_missed, _parked_missed):
+        after = ""
+        while found := list(tx.execute(missed(connection_id, run_id, started_at, after)).scalars()):
+            after = found[-1]
+            rows = [(connection_id, source_id, 1, run_id) for source_id in found]
+            bulk.upsert(tx, absences, rows, add=("sweeps",))
+    seen_again = absences.c.connection_id == connection_id, absences.c.last_run != run_id
+    tx.execute(delete(absences).where(*seen_again))
 
 
-def _deals_missed(connection_id: int, run_id: int, started_at: str) -> Select[tuple[str]]:
+def _deals_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[tuple[str]]:
     seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == deals.c.source_id)
-    living = (deals.c.connection_id == connection_id, deals.c.deleted.is_(False))
-    return select(deals.c.source_id).where(*living, deals.c.observed_at < started_at, ~seen)
+    missed = select(deals.c.source_id).where(
+        deals.c.connection_id == connection_id,
+        deals.c.source_id > after,
+        deals.c.deleted.is_(False),
+        deals.c.observed_at < started_at,
+        ~seen,
+    )
+    return missed.order_by(deals.c.source_id).limit(5000)
 
 
-def _parked_missed(connection_id: int, run_id: int, started_at: str) -> Select[tuple[str]]:
+def _parked_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[tuple[str]]:
     """Records held back that have no living deal; those without an id can be missed by nobody."""
     seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == parked.c.source_id)
     lives = exists().where(
         deals.c.connection_id == connection_id, deals.c.source_id == parked.c.source_id, deals.c.deleted.is_(False)
     )
-    held = (parked.c.connection_id == connection_id, parked.c.stage == "record", parked.c.state == "open")
-    named = parked.c.source_id.not_like("raw:%")
-    return select(parked.c.source_id).where(*held, named, parked.c.last_seen < started_at, ~seen, ~lives)
+    missed = select(parked.c.source_id).where(
+        parked.c.connection_id == connection_id,
+        parked.c.source_id > after,
+        parked.c.source_id.not_like("raw:%"),
+        parked.c.stage == "record",
+        parked.c.state == "open",
+        parked.c.last_seen < started_at,
+        ~seen,
+        ~lives,
+    )
+    return missed.order_by(parked.c.source_id).limit(5000)
 
 
 def candidates(tx: Connection, connection_id: int, *, sweeps: int, after: str, limit: int) -> list[str]:

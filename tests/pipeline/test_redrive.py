@@ -132,6 +132,17 @@ def test_a_tombstone_ends_the_parking_of_its_deal(app, crm, odd):
     assert retry_parked(app, None, NAME) == []
 
 
+def test_what_is_held_back_of_a_deal_that_never_lived_ends_when_the_deal_does(app, crm):
+    new = crm.create(name="Never seen alive", stage="Odd", total=1, currency="USD")
+    pull(app, NAME)
+    crm.delete(new)
+    for _ in range(2):
+        assert shelf(app) == [(new, "open")]
+        assert sweep(app, NAME).events == 0
+    assert shelf(app) == [(new, "superseded")]
+    assert history(app, new) == []
+
+
 def test_a_refused_event_cannot_be_put_aside_and_its_lane_is_reopened_once(app, crm):
     app.ledger = moody = Moody()
     pull(app, NAME)
