@@ -41,7 +41,7 @@ def witness(tx: Connection, connection_id: int, run_id: int, started_at: str) ->
     tx.execute(delete(absences).where(*seen_again))
 
 
-def _deals_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[tuple[str]]:
+def _deals_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[str]:
     seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == deals.c.source_id)
     missed = select(deals.c.source_id).where(
         deals.c.connection_id == connection_id,
@@ -53,7 +53,7 @@ def _deals_missed(connection_id: int, run_id: int, started_at: str, after: str) 
     return missed.order_by(deals.c.source_id).limit(5000)
 
 
-def _parked_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[tuple[str]]:
+def _parked_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[str]:
     """Records held back that have no living deal; those without an id can be missed by nobody."""
     seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == parked.c.source_id)
     lives = exists().where(
