@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from sqlalchemy import Connection, Engine, Row, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
 
 from deals.events import Event
 from deals.identity import decode_json
-from ledger import postgres, sqlite
+from ledger import statements
 from ledger.admission import Admitted, Batch, same_payload
 from ledger.chain import GENESIS, event_hash, source_hash
 from ledger.engine import reading
@@ -39,7 +38,6 @@ class EmbeddedLedger:
         self._engine = engine
         self._org = org
         self._now = now
-        self._sql = statements(engine)
 
     def append(self, events: Sequence[Event], raws: Sequence[bytes | None] | None = None) -> list[Answer]:
         """Append a batch in one transaction; see `ledger.port.Ledger.append`.
@@ -87,7 +85,7 @@ class EmbeddedLedger:
     def _write(self, fresh: Sequence[Admitted]) -> list[Receipt]:
         now = self._now()
         with translated(), self._engine.begin() as tx:
-            self._sql.lock(tx, self._org)
+            statements.lock(tx, self._org)
             head = _head(tx, self._org)
             rows = _received(self._org, fresh, max(now, head.occurred_at), head.source_event_id[len(_SRC) :])
             receipts = self._absorbed(tx, fresh, rows)
@@ -98,9 +96,9 @@ class EmbeddedLedger:
 
     def _absorbed(self, tx: Connection, fresh: Sequence[Admitted], rows: Sequence[Source]) -> dict[str, Receipt]:
         """Put the source events in, and answer for those whose key was there before: nothing is written for them."""
-        if self._sql.take(tx, rows) == len(rows):
+        if statements.take(tx, rows) == len(rows):
             return {}
-        holders = self._sql.holders(tx, self._org, [event.dedup_key for event in fresh])
+        holders = statements.holders(tx, self._org, [event.dedup_key for event in fresh])
         receipts = {}
         for event, row in zip(fresh, rows, strict=True):
             first_id, external_id, raw = holders[event.dedup_key]
@@ -134,8 +132,8 @@ class EmbeddedLedger:
             receipts[event.dedup_key] = Receipt(
                 outcome="appended", source_event_id=source.id, domain_event_id=row.id, deal_id=deal
             )
-        self._sql.record(tx, chained)
-        self._sql.project(tx, list(latest.values()))
+        statements.record(tx, chained)
+        statements.project(tx, list(latest.values()))
         return receipts
 
 
@@ -156,25 +154,6 @@ def translated() -> Iterator[None]:
             f"the ledger's database cannot be used ({what}): check that it runs, can be written and has room; the same "
             "events may be sent again"
         ) from error
-
-
-class Statements(Protocol):
-    """What differs between the two databases: `ledger.postgres` and `ledger.sqlite`."""
-
-    def lock(self, tx: Connection, org: str) -> None: ...
-
-    def take(self, tx: Connection, rows: Sequence[Source]) -> int: ...
-
-    def holders(self, tx: Connection, org: str, keys: Sequence[str]) -> dict[str, tuple[str, str, bytes]]: ...
-
-    def record(self, tx: Connection, rows: Sequence[Domain]) -> None: ...
-
-    def project(self, tx: Connection, rows: Sequence[Deal]) -> None: ...
-
-
-def statements(engine: Engine) -> Statements:
-    """How the engine's database is written to."""
-    return postgres if engine.dialect.name == "postgresql" else sqlite
 
 
 def _head(tx: Connection, org: str) -> Domain:

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Result, Row, Select, delete, func, select
 
+from ledger import statements
 from ledger.admission import Refusal, derived
 from ledger.chain import GENESIS, event_hash, source_hash
-from ledger.embedded import domain_event_id, statements, translated
+from ledger.embedded import domain_event_id, translated
 from ledger.engine import reading
 from ledger.ids import deal_id
 from ledger.port import LedgerFault
@@ -86,9 +87,9 @@ def rebuild(engine: Engine, org: str) -> int:
 
     The result is byte for byte what appending made of the same events. Raises a `LedgerFault`.
     """
-    sql, count, received = statements(engine), 0, source_events.c
+    count, received = 0, source_events.c
     with translated(), engine.begin() as tx, closing(_Streams(tx)) as streams:
-        sql.lock(tx, org)
+        statements.lock(tx, org)
         tx.execute(delete(deals).where(deals.c.org_id == org))
         query = select(received.id, received.external_id).where(received.org_id == org).order_by(received.id)
         sources = streams.of(query)
@@ -99,11 +100,11 @@ def rebuild(engine: Engine, org: str) -> int:
                 raise LedgerFault(f"{event.id} has lost its source event: see `dealsync ledger verify`")
             batch.append(projected(event, source.external_id))
             if len(batch) == _WINDOW:
-                sql.project(tx, batch)
+                statements.project(tx, batch)
                 batch = []
             count += 1
         if batch:
-            sql.project(tx, batch)
+            statements.project(tx, batch)
     return count
 
 

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, and_, exists, func, select, text
 
 from deals.identity import canonical, decode_json
 from deals.state import STANDARD
+from ledger import bulk
 from ledger.port import LedgerDeal, LedgerFault
-from pipeline.store import bulk, connections, outbox
+from pipeline.store import connections, outbox
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.tables import outbox as outbox_table
 from pipeline.wiring import App

@@ -12,10 +12,11 @@ import structlog
 from sqlalchemy import Connection
 
 from deals.events import Event
+from ledger import bulk
 from ledger.port import Answer, LedgerUnavailable, Receipt, Rejected, Unsettled
 from pipeline.ahead import ahead
 from pipeline.observe import bind
-from pipeline.store import bulk, leases, outbox, parking, runs
+from pipeline.store import leases, outbox, parking, runs
 from pipeline.store.leases import Lease
 from pipeline.store.outbox import BEGINNING, Lane
 from pipeline.store.parking import ParkedRow

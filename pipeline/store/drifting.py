@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from pipeline.store import bulk
+from ledger import bulk
 from pipeline.store.tables import drift
 
 

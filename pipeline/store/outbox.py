@@ -9,8 +9,8 @@ from sqlalchemy import Connection, and_, exists, func, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from deals.events import Event
+from ledger import bulk
 from ledger.port import Receipt
-from pipeline.store import bulk
 from pipeline.store.tables import events, outbox, receipts
 
 Lane = tuple[int, str, int]

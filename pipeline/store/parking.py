@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, exists, func, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from pipeline.store import bulk
+from ledger import bulk
 from pipeline.store.tables import parked
 
 

@@ -11,7 +11,7 @@ from deals.diff import Change
 from deals.events import EventType
 from deals.identity import decode_json
 from deals.state import DealState, from_wire
-from pipeline.store import bulk
+from ledger import bulk
 from pipeline.store.tables import deals, events
 from pipeline.store.vault import RawRef
 

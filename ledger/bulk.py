@@ -1,4 +1,7 @@
-"""Bulk: many rows in one statement on both databases: COPY on PostgreSQL, one prepared statement on SQLite."""
+"""Bulk: many rows in one statement on both databases: COPY on PostgreSQL, one prepared statement on SQLite.
+
+The ledger and the store write through it alike. Names of tables and columns are ours; values are always bound.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,24 @@ from sqlalchemy.sql.elements import ColumnElement, TextClause
 Row = tuple[Any, ...]
 
 FEW = 20
-"""Fewer rows than this are not worth a temporary table."""
+"""Up to so many rows one plain INSERT is quicker than COPY."""
 
 _PG_TYPES = {Integer: "int4", BigInteger: "int8", Text: "text", LargeBinary: "bytea", Boolean: "bool"}
 
 
 def insert(tx: Connection, table: Table, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
     """Insert rows, given as tuples in the order of the table's columns (or of `columns`)."""
-    if not rows:
-        return
     names = list(columns or table.columns.keys())
-    if tx.dialect.name == "postgresql":
+    if tx.dialect.name == "postgresql" and len(rows) > FEW:
         _copy(tx, table, table.name, names, rows)
-    else:
-        marks = ", ".join("?" * len(names))
-        tx.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})", list(rows))  # noqa: S608
+    elif rows:
+        _insert(tx, table, names, rows, "")
+
+
+def insert_new(tx: Connection, table: Table, rows: Sequence[Row], unique: Sequence[str]) -> int:
+    """Insert the rows whose `unique` columns the table does not hold yet, in one statement; how many those were."""
+    tail = f"ON CONFLICT ({', '.join(unique)}) DO NOTHING"
+    return _insert(tx, table, table.columns.keys(), rows, tail) if rows else 0
 
 
 def upsert(
@@ -46,14 +52,7 @@ def upsert(
         for name in names
         if name not in keys and name not in keep
     )
-    tail = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
-    head = f"INSERT INTO {table.name} ({', '.join(names)})"
-    if tx.dialect.name == "postgresql" and len(rows) > FEW:
-        with _staged(tx, table, names, rows) as stage:
-            tx.exec_driver_sql(f"{head} SELECT {', '.join(names)} FROM {stage} {tail}")  # noqa: S608
-    else:
-        mark = "%s" if tx.dialect.name == "postgresql" else "?"
-        tx.exec_driver_sql(f"{head} VALUES ({', '.join([mark] * len(names))}) {tail}", list(rows))
+    _insert(tx, table, names, rows, f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}")
 
 
 def delete(tx: Connection, table: Table, keys: Sequence[Row]) -> None:
@@ -118,6 +117,19 @@ def in_chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
             chunk = []
     if chunk:
         yield chunk
+
+
+def _insert(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], tail: str) -> int:
+    head = f"INSERT INTO {table.name} ({', '.join(names)})"
+    if tx.dialect.name != "postgresql":
+        marks = ", ".join("?" * len(names))
+        return tx.exec_driver_sql(f"{head} VALUES ({marks}) {tail}", list(rows)).rowcount
+    if len(rows) <= FEW:
+        marks = ", ".join([f"({', '.join(['%s'] * len(names))})"] * len(rows))
+        flat = tuple(value for row in rows for value in row)
+        return tx.exec_driver_sql(f"{head} VALUES {marks} {tail}", flat).rowcount
+    with _staged(tx, table, names, rows) as stage:
+        return tx.exec_driver_sql(f"{head} SELECT {', '.join(names)} FROM {stage} {tail}").rowcount  # noqa: S608
 
 
 @contextmanager

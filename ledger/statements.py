@@ -1,0 +1,40 @@
+"""Statements: how a batch of the embedded ledger is written, a handful of statements whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select, text
+
+from ledger import bulk
+from ledger.rows import Deal, Domain, Source
+from ledger.tables import deals, domain_events, source_events
+
+
+def lock(tx: Connection, org: str) -> None:
+    """Let nobody else append to this org until the transaction ends. On SQLite its writer is alone anyway."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:org, 0))"), {"org": f"ledger of {org}"})
+
+
+def take(tx: Connection, rows: Sequence[Source]) -> int:
+    """Insert the source events whose key the org does not have yet; how many those were."""
+    return bulk.insert_new(tx, source_events, rows, ("org_id", "dedup_key"))
+
+
+def record(tx: Connection, rows: Sequence[Domain]) -> None:
+    """Insert domain events, whose sequence is known to be free."""
+    bulk.insert(tx, domain_events, rows)
+
+
+def project(tx: Connection, rows: Sequence[Deal]) -> None:
+    """Insert deals or overwrite them."""
+    bulk.upsert(tx, deals, rows)
+
+
+def holders(tx: Connection, org: str, keys: Sequence[str]) -> dict[str, tuple[str, str, bytes]]:
+    """For each of these keys the source event that holds it: its id, external id and raw body."""
+    columns = (source_events.c.dedup_key, source_events.c.id, source_events.c.external_id, source_events.c.raw_body)
+    among = bulk.among(tx, source_events.c.dedup_key, keys)
+    found = tx.execute(select(*columns).where(source_events.c.org_id == org, among))
+    return {key: (one, external_id, bytes(raw)) for key, one, external_id, raw in found}
