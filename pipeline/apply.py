@@ -25,6 +25,9 @@ from pipeline.store.session import now
 from pipeline.store.vault import RawRef
 from pipeline.summary import Counts
 
+TOLD = 5
+"""So many of a parked record's problems are told; nobody mends a hundred at a time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
@@ -312,7 +315,7 @@ class _Landing:
             kind=record.kind,
             reason=first.reason,
             field=first.field,
-            message="; ".join(problem.message for problem in reading.problems),
+            message=_told(reading.problems),
             raw_digest=ref.digest,
             raw_block=ref.block,
             raw_position=ref.position,
@@ -346,6 +349,12 @@ class _Landing:
 def _unreadable(bad: Spoiled, name: bytes) -> _Seen:
     """A spoiled record under its id, or under the digest of its bytes where nobody can tell which deal it is."""
     return _Seen(Record(bad.source_id or f"raw:{name.hex()[:24]}", None, bad.raw, ""), name)
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """What is wrong with a record, in a line that a person can read: the first few, and how many more."""
+    first = "; ".join(problem.message for problem in problems[:TOLD])
+    return first if len(problems) <= TOLD else f"{first}; and {len(problems) - TOLD} more"
 
 
 def _older(one: tuple[str | None, str], other: tuple[str | None, str]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from connectors.faults import Unintelligible
 from connectors.source import Absent, Cursor, Page
 from pipeline.ahead import ahead
 from pipeline.apply import Batch
@@ -21,6 +22,9 @@ log = structlog.get_logger()
 STREAM = "sweep"
 WITNESSES = 2
 """Complete sweeps in a row that must miss a deal before a get-one may prove it gone."""
+
+UNREAD = 3
+"""So many unreadable answers for single deals are borne in a sweep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +89,22 @@ def _witness(run: Run, sweep: _Sweep) -> None:
 
 
 def _bury_the_gone(run: Run) -> None:
-    """Ask for each deal that enough sweeps have missed; only a 404 or 410 proves that it is gone."""
-    after = ""
+    """Ask for each deal that enough sweeps have missed; only a 404 or 410 proves that it is gone.
+
+    An answer nobody can read keeps its own deal only; after a few of them the source itself is to blame.
+    """
+    after, unread = "", 0
     while missed := _missed(run, after):
         after = missed[-1]
         for source_id in missed:
-            answer = run.reader.one(source_id)
+            try:
+                answer = run.reader.one(source_id)
+            except Unintelligible as fault:
+                unread += 1
+                if unread > UNREAD:
+                    raise
+                _note(run.summary.notes, f"deal {source_id} is missing, and the answer for it cannot be read: {fault}")
+                continue
             if not isinstance(answer, Absent):
                 run.land_batch(Batch(records=[answer.record], observed_at=answer.requested_at, closely=True))
             elif answer.proof:

@@ -118,6 +118,16 @@ def test_an_amount_of_many_digits_is_exact(app: App, crm: PlanhatSimulator):
     assert ledger_states(app)[f"{NAME}:{odd}"]["amount_cents"] == 1234567890123456789012345678
 
 
+def test_a_record_with_a_thousand_problems_tells_a_few_of_them(app: App, crm: PlanhatSimulator):
+    odd = crm.ids()[4]
+    labels = b"".join(b'"L%d":%s,' % (n, b"[" * 40 + b"]" * 40) for n in range(1000))
+    garbled(crm, odd, b'"custom":{', b'"custom":{' + labels)
+    pull(app, NAME)
+    (entry,) = list_parked(app)
+    assert len(entry["message"]) < 1000
+    assert entry["message"].endswith("; and 995 more")
+
+
 def test_a_fetch_of_a_record_nobody_can_map_parks_it(app: App, crm: PlanhatSimulator):
     odd = crm.ids()[4]
     garbled(crm, odd, b'"custom":{', DEEP[1])
@@ -146,6 +156,7 @@ def test_a_bad_page_leaves_the_checkpoint_of_the_page_before_and_costs_nothing(
     app: App, crm: PlanhatSimulator, kind: str
 ):
     deep_in = lambda request: int(request.query.get("offset", "0")) >= 16  # noqa: E731
+    app.give_up_after_s = 0.0
     crm.faults.sometimes(1.0, PAGES[kind](crm), where=deep_in)
     with pytest.raises((Unintelligible, Unavailable)) as told:
         pull(app, NAME)
@@ -166,6 +177,7 @@ def test_a_bad_page_leaves_the_checkpoint_of_the_page_before_and_costs_nothing(
 
 @pytest.mark.parametrize("kind", [ENDLESS_PAGE, EARLY_END])
 def test_a_sweep_that_is_led_astray_deletes_nothing(app: App, crm: PlanhatSimulator, kind: str):
+    app.give_up_after_s = 0.0
     pull(app, NAME)
     for _ in range(3):
         crm.faults.sometimes(1.0, PAGES[kind](crm), where=lambda request: int(request.query.get("offset", "0")) >= 16)

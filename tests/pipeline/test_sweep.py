@@ -153,3 +153,35 @@ def test_a_get_that_answers_for_another_deal_is_not_believed(app: App, crm: Plan
     with pytest.raises(Unintelligible, match=one):
         fetch(app, NAME, one)
     assert rows(app)["events"] == len(crm.ids())
+
+
+def test_an_answer_nobody_can_read_keeps_its_own_deal_only(app: App, crm: PlanhatSimulator):
+    app.give_up_after_s = 0.0
+    pull(app, NAME)
+    odd, *gone = crm.ids()[3:6]
+    for one in (odd, *gone):
+        crm.delete(one)
+    crm.faults.sometimes(1.0, saying(b"<html>"), where=lambda request: request.path.endswith(odd))
+    sweep(app, NAME)
+    summary = sweep(app, NAME)
+    assert [deleted(app, one) for one in (odd, *gone)] == [False, True, True]
+    assert any(odd in note for note in summary.notes)
+    crm.faults.clear()
+    sweep(app, NAME)
+    assert deleted(app, odd)
+
+
+def test_a_source_that_answers_nonsense_for_every_deal_fails_the_sweep(app: App, crm: PlanhatSimulator):
+    app.give_up_after_s = 0.0
+    pull(app, NAME)
+    gone = crm.ids()[3:9]
+    for one in gone:
+        crm.delete(one)
+    crm.faults.sometimes(1.0, saying(b"<html>"), where=lambda request: request.path.rpartition("/")[2] in gone)
+    sweep(app, NAME)
+    with pytest.raises(Unintelligible):
+        sweep(app, NAME)
+    assert by_type(app)["delete"] == 0
+    crm.faults.clear()
+    sweep(app, NAME)
+    assert by_type(app)["delete"] == 6
