@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -105,6 +106,7 @@ GARBAGE: dict[str, tuple[bytes, bytes]] = {
 """What is put in the place of some bytes of a record, so that it cannot be read."""
 
 Chosen = st.integers(0, 99)
+Seeds = st.integers(0, 2**32)
 
 
 class Died(Exception):
@@ -154,18 +156,12 @@ class Histories(RuleBasedStateMachine):
 
     # -- what people do in the CRM
 
-    @rule(which=Chosen, change=st.sampled_from(CHANGES))
-    def edit(self, which: int, change: dict[str, Any]) -> None:
-        if one := self._one(which):
-            self.crm.edit(one, **change)
-            self.seen.note(self.crm)
-
-    @rule(which=Chosen, change=st.sampled_from(CHANGES))
-    def edit_silently(self, which: int, change: dict[str, Any]) -> None:
-        if one := self._one(which):
-            self.unseen.add(one)
-            self.crm.silent(one, **change)
-            self.seen.note(self.crm)
+    @rule(seed=Seeds)
+    def work_in_the_crm(self, seed: int) -> None:
+        """A few edits, drawn from a seed: Hypothesis itself likes to draw the same one again and again."""
+        random = Random(seed)
+        for _ in range(random.randint(1, 6)):
+            self._edit(random.randrange(100), random.choice(CHANGES), silently=random.random() < 0.3)
 
     @rule(which=Chosen, stage=st.sampled_from(STAGES))
     def move(self, which: int, stage: str) -> None:
@@ -276,7 +272,7 @@ class Histories(RuleBasedStateMachine):
         if one is None or one in self.raw:
             return
         before = self.crm.served(one)
-        self.edit(which, {"total": total})
+        self._edit(which, {"total": total})
         self._live(lambda: fetch(self.app, NAME, one), None)
         if before is not None and before != self.crm.served(one):
             self.crm.faults.sometimes(1.0, saying(before), where=lambda request: request.path.endswith(one))
@@ -284,9 +280,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=Chosen, total=st.integers(1000, 2000), dies=st.integers(5, 14))
     def die_pulling_what_an_overlap_does_not_reach(self, which: int, total: int, dies: int) -> None:
-        self.edit(which, {"total": total})
+        self._edit(which, {"total": total})
         self.time_passes(1200, 0.0)
-        self.edit(which + 1, {"total": total})
+        self._edit(which + 1, {"total": total})
         self._live(lambda: pull(self.app, NAME), dies)
         pull(self.app, NAME)
         oracles.pull_has_seen(self.app, self.crm, NAME, except_for=self.unseen)
@@ -343,6 +339,15 @@ class Histories(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
     # -- inside
+
+    def _edit(self, which: int, change: dict[str, Any], *, silently: bool = False) -> None:
+        one = self._one(which)
+        if one is None:
+            return
+        if silently:
+            self.unseen.add(one)
+        (self.crm.silent if silently else self.crm.edit)(one, **change)
+        self.seen.note(self.crm)
 
     def _one(self, which: int) -> str | None:
         ids = self.crm.ids()
