@@ -161,6 +161,8 @@ def _begin(store: Store, connected: Connected, kind: str) -> Scope:
     with store.write() as tx:
         row = connections.enrol(tx, connected.name, connected.settings.source)
         mapping_id = connections.keep_mapping(tx, connected.mapping_row(now(tx)))
+        if row.mapping_id not in (None, mapping_id):
+            connections.use_mapping(tx, row.id, connections.SEVERAL)
         return Scope(
             connection_id=row.id,
             connection=connected.name,

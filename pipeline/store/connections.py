@@ -8,6 +8,9 @@ from sqlalchemy import Connection, Table, select, text, update
 
 from pipeline.store.tables import connections, facts, mappings
 
+SEVERAL = 0
+"""In the place of a mapping's number: deals may have been read with several, until a replay has gone over them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from connectors.planhat.simulator import PlanhatSimulator
 from pipeline import settings
 from pipeline.faults import Unknown
+from pipeline.fetch import fetch
 from pipeline.mapping_files import shipped
 from pipeline.publish import publish
 from pipeline.pull import pull
@@ -216,3 +217,31 @@ def test_a_mapping_change_is_replayed_over_a_thousand_deals_and_back(open_world,
     assert ledger_states(app) == projected(app)
     assert rows(app)["events"] == 1000 + 2 * len(in_stage)
     assert len(crm.log) - asked <= 6, "the replay asked the source for nothing"
+
+
+@pytest.mark.parametrize("road", ["a replay that is cut off", "a fetch"])
+def test_a_mapping_change_that_is_taken_back_half_way_leaves_no_deal_behind(app, crm, tmp_path, road):
+    one = crm.create(name="One", stage="Negotiation", total=1, currency="USD")
+    pull(app, NAME)
+    crm.clock.advance(7200)
+    crm.edit(crm.ids()[0], total=3)
+    pull(app, NAME)
+    original = app.settings
+    file = tmp_path / "dealsync.toml"
+    (tmp_path / "mine.toml").write_text(shipped("planhat").replace('= "negotiation"', '= "haggling"'))
+    file.write_text(file.read_text().replace('source = "planhat"', 'source = "planhat"\nmapping = "mine.toml"'))
+    app.settings = settings.load(file, {"PLANHAT_TOKEN": TOKEN})
+    if road == "a fetch":
+        fetch(app, NAME, one)
+    else:
+
+        def interrupt(summary):
+            if summary.applied:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            pull(app, NAME, progress=interrupt)
+    assert "haggling" in {state["stage"] for state in projected(app).values()}
+    app.settings = original
+    pull(app, NAME)
+    assert "haggling" not in {state["stage"] for state in projected(app).values()}
