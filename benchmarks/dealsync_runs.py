@@ -17,7 +17,6 @@ from benchmarks.stage import PageServer
 from benchmarks.tenant import Edition
 
 CONNECTION = "bench"
-EMPTY_HANDED_PAUSE_S = 0.2
 
 _SETTINGS = """\
 [store]
@@ -86,22 +85,18 @@ class Dealsync:
         return Running([program, *words, "--json"], folder=self.folder, environment=stage.environment(self.folder))
 
     def _load_while_publishing(self) -> Spent:
-        """Pull in one process while publish follows in another, until the ledger holds everything."""
-        begun = time.perf_counter()
-        parts: list[Spent] = []
-        pull = self._start("pull", CONNECTION)
+        """Pull in one process while a publisher follows in another, as a worker does, until the ledger holds all."""
+        begun, flag = time.perf_counter(), self.folder / "pulled"
+        environment = {**stage.environment(self.folder), "PYTHONPATH": str(stage.ROOT)}
+        follower = [sys.executable, "-m", "benchmarks.publisher", str(flag)]
+        publisher = Running(follower, folder=self.folder, environment=environment)
         try:
-            while True:
-                pulled = pull.poll()  # asked before publishing: what was landed until then is sent below
-                published = self.command("publish")
-                parts.append(published.spent)
-                if pulled is not None:
-                    break
-                if not published.said.get("published"):
-                    time.sleep(EMPTY_HANDED_PAUSE_S)
+            pulled = self.command("pull", CONNECTION)
+            flag.touch()
+            published = publisher.wait()
         finally:
-            pull.kill()
-        return measure.at_once([pulled.spent, *parts], wall_s=time.perf_counter() - begun)
+            publisher.kill()
+        return measure.at_once([pulled.spent, published.spent], wall_s=time.perf_counter() - begun)
 
     def _one_after_the_other(self, verb: str) -> Spent:
         return measure.one_after_the_other([self.command(verb, CONNECTION).spent, self.command("publish").spent])

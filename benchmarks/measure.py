@@ -55,10 +55,6 @@ class Running:
         )
         self._ended: Ended | None = None
 
-    def poll(self) -> Ended | None:
-        """Its figures if it has ended. Raises `Failed`."""
-        return self._collect(os.WNOHANG)
-
     def wait(self) -> Ended:
         """Its figures, once it has ended. Raises `Failed`."""
         ended = self._collect(0)
