@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import publish_line, summary_line
 
 if TYPE_CHECKING:
-    from pipeline.summary import Progress, Summary
+    from pipeline.summary import Summary
     from pipeline.wiring import App
 
 app = typer.Typer()
@@ -34,11 +35,8 @@ def pull(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.pull import pull as verb
 
-    with terminal.app(give_up_after) as opened, terminal.progress(f"pull {connection}") as progress:
-        summary = _by_workers(opened, "pull", connection, no_wait, progress)
-        if summary is None and not no_wait:
-            summary = verb(opened, connection, progress=progress)
-    _end(terminal, f"pull {connection}", summary)
+    with terminal.app(give_up_after) as opened:
+        _read(terminal, opened, verb, connection, no_wait)
 
 
 @app.command()
@@ -55,11 +53,8 @@ def sweep(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.sweep import sweep as verb
 
-    with terminal.app(give_up_after) as opened, terminal.progress(f"sweep {connection}") as progress:
-        summary = _by_workers(opened, "sweep", connection, no_wait, progress)
-        if summary is None and not no_wait:
-            summary = verb(opened, connection, progress=progress)
-    _end(terminal, f"sweep {connection}", summary)
+    with terminal.app(give_up_after) as opened:
+        _read(terminal, opened, verb, connection, no_wait)
 
 
 @app.command()
@@ -98,13 +93,17 @@ def publish(
     terminal.end(summary, publish_line(summary))
 
 
-def _by_workers(app: App, verb: str, connection: str, no_wait: bool, progress: Progress) -> Summary | None:
-    """With a broker a worker does it, and we wait for its end; None where we have to do it, or need not wait."""
-    if app.settings.broker.url == "none" and not no_wait:
-        return None
-    from pipeline.handover import hand_over
+def _read(terminal: Terminal, app: App, verb: Callable[..., Summary], connection: str, no_wait: bool) -> None:
+    """Read a connection; where there is a broker, by ringing for a worker that does it."""
+    title = f"{verb.__name__} {connection}"
+    with terminal.progress(title) as progress:
+        if app.settings.broker.url == "none" and not no_wait:
+            summary: Summary | None = verb(app, connection, progress=progress)
+        else:
+            from pipeline.handover import hand_over
 
-    return hand_over(app, verb, connection, wait=not no_wait, progress=progress)
+            summary = hand_over(app, verb.__name__, connection, wait=not no_wait, progress=progress)
+    _end(terminal, title, summary)
 
 
 def _end(terminal: Terminal, title: str, summary: Summary | None) -> None:
