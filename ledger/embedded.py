@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import psycopg
 from sqlalchemy import Connection, Engine, Row, func, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, ProgrammingError
 
 from deals.events import Event
 from deals.identity import decode_json
 from ledger import statements
 from ledger.admission import Admitted, Batch, same_payload
 from ledger.chain import GENESIS, event_hash, source_hash
-from ledger.engine import reading
+from ledger.engine import first_line, reading
 from ledger.ids import deal_id, ulids
 from ledger.port import Answer, LedgerDeal, LedgerRefused, LedgerUnavailable, Receipt
 from ledger.rows import SOURCE, Deal, Domain, Source, projected
@@ -142,12 +143,12 @@ def translated() -> Iterator[None]:
     """Database errors as faults of the ledger that say what to do; statements and values are left out of them."""
     try:
         yield
-    except ProgrammingError as error:
+    except (ProgrammingError, psycopg.ProgrammingError) as error:
         raise LedgerRefused(
-            f"the ledger's tables cannot be used ({_first_line(error)}): run `dealsync migrate`"
+            f"the ledger's tables cannot be used ({first_line(error)}): run `dealsync migrate`"
         ) from error
-    except (OperationalError, InternalError, IntegrityError) as error:
-        what = _first_line(error)
+    except (DatabaseError, psycopg.Error) as error:  # COPY speaks with the driver itself
+        what = first_line(error)
         if "no such table" in what or "no such column" in what:
             raise LedgerRefused(f"the ledger's tables cannot be used ({what}): run `dealsync migrate`") from error
         raise LedgerUnavailable(
@@ -183,8 +184,3 @@ def _listed(row: Row[tuple[object, ...]]) -> LedgerDeal:
         last_event_at=row.last_event_at,
         updated_at=row.updated_at,
     )
-
-
-def _first_line(error: DBAPIError) -> str:
-    said = str(error.orig).strip()
-    return said.splitlines()[0] if said else type(error.orig).__name__

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 _TIMEOUT_S = 30.0
 
@@ -77,3 +78,9 @@ def _begin_sqlite(connection: Connection) -> None:
     """A writer takes the lock at once: upgrading a read later may fail half way, whatever the timeout."""
     reads_only = connection.get_execution_options().get("reads_only", False)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+
+
+def first_line(error: DBAPIError | psycopg.Error) -> str:
+    """What the database said, in a line, without statement or values."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return next(iter(str(said).strip().splitlines()), type(said).__name__)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import psycopg
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
 
-from ledger.engine import reading
+from ledger.engine import first_line, reading
 from pipeline.faults import StoreUnavailable, StoreUnready
 
 _NOW = {
@@ -63,17 +63,12 @@ def translated() -> Iterator[None]:
     except (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError):
         raise  # no state of the database, but a bug of ours
     except (DatabaseError, InterfaceError, psycopg.Error) as error:  # COPY speaks with the driver itself
-        what = _first_line(error)
+        what = first_line(error)
         if "no such table" in what:
             raise StoreUnready("the store is empty: run `dealsync migrate`") from error
         if isinstance(error, ProgrammingError | psycopg.ProgrammingError) and "permission denied" not in what:
             raise StoreUnready(f"the store does not fit this version ({what}): run `dealsync migrate`") from error
         raise StoreUnavailable(f"the store cannot be used: {what}. {_advice(what)}") from error
-
-
-def _first_line(error: DBAPIError | psycopg.Error) -> str:
-    said = error.orig if isinstance(error, DBAPIError) else error
-    return next(iter(str(said).strip().splitlines()), type(said).__name__)
 
 
 def _advice(what: str) -> str:

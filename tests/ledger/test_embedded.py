@@ -11,6 +11,9 @@ from random import Random
 import pytest
 from sqlalchemy import Engine, text
 
+from deals.events import Event
+from deals.identity import state_bytes
+from deals.state import DealState
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from ledger.port import LedgerRefused, LedgerUnavailable, Receipt
@@ -160,3 +163,13 @@ def test_a_batch_that_fails_half_way_leaves_nothing(engine: Engine):
     [receipt] = ledger.append([event()])
     assert isinstance(receipt, Receipt)
     assert receipt.outcome == "appended"
+
+
+def test_a_damaged_database_is_a_fault_that_says_what_to_do_and_no_bug(tmp_path: Path):
+    file = tmp_path / "ledger.db"
+    file.write_bytes(b"SQLite format 3\x00" + b"\xff" * 8192)
+    engine = connect(f"sqlite:///{file}")
+    ledger = EmbeddedLedger(engine, now=lambda: "2026-04-22T10:15:30.000Z")
+    with pytest.raises(LedgerUnavailable, match="may be sent again"):
+        ledger.append([Event("eu:1", "upsert", "k", state_bytes(DealState()))])
+    engine.dispose()
