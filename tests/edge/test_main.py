@@ -22,9 +22,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def started(*arguments: str, **settings: object) -> subprocess.Popen[bytes]:
+    """A command in a process of its own, which hears Ctrl-C even where the tests run in the background."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        [*DEALSYNC, *arguments], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings
+        [*DEALSYNC, *arguments],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **settings,
     )
 
 
