@@ -15,6 +15,7 @@ from mappings.rules import Rules
 from pipeline.browse import find
 from pipeline.decode import decode
 from pipeline.store import connections, vault
+from pipeline.store.connections import MappingRow
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.vault import RawRef
 from pipeline.wiring import App
@@ -74,7 +75,7 @@ def _field(tx: Connection, name: str, history: list[dict[str, Any]]) -> dict[str
         "from": origin.get("from"),
         "raw": origin.get("raw"),
         "rule": origin.get("rule") or ("the tombstone of a deleted deal" if since["event_type"] == "delete" else None),
-        "mapping_version": connections.mapping(tx, since["mapping_id"]).version,
+        "mapping_version": _mapping(tx, since).version,
         "cause": since["cause"],
         "observed_at": since["recorded_at"],
         "revision": since["revision"],
@@ -85,7 +86,7 @@ def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Every field's origin in one event, from its bytes and its mapping version."""
     if "origins" not in event:
         ref = RawRef(event["raw_digest"], event["raw_block"], event["raw_position"])
-        used = connections.mapping(tx, event["mapping_id"])
+        used = _mapping(tx, event)
         mapper = Mapper(
             parse(used.body, name=f"mapping {used.version[:12]}"), Rules.from_meaning(json.loads(used.rules))
         )
@@ -96,6 +97,14 @@ def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
         }
     origins: dict[str, dict[str, Any]] = event["origins"]
     return origins
+
+
+def _mapping(tx: Connection, event: dict[str, Any]) -> MappingRow:
+    """The mapping version an event was read with, looked up once for all its fields."""
+    if "mapping" not in event:
+        event["mapping"] = connections.mapping(tx, event["mapping_id"])
+    used: MappingRow = event["mapping"]
+    return used
 
 
 def _kind(tx: Connection, event: dict[str, Any]) -> str:

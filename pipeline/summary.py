@@ -21,7 +21,7 @@ class Counts:
 
 
 @dataclass(slots=True, kw_only=True)
-class Summary:
+class Summary(Counts):
     """Counts of one run, see `Counts`; `published` events have a receipt of the ledger.
 
     `doubts` says why the run does not count as a witness of absence, `notes` what the operator may like to know;
@@ -30,13 +30,6 @@ class Summary:
 
     run: int
     connection: str | None
-    read: int = 0
-    applied: int = 0
-    unchanged: int = 0
-    superseded: int = 0
-    parked: int = 0
-    out_of_scope: int = 0
-    events: int = 0
     published: int = 0
     seconds: float = 0.0
     doubts: list[str] = field(default_factory=list)
@@ -52,7 +45,7 @@ class Summary:
         counts = asdict(self)
         del counts["doubts"], counts["notes"]
         counts["seconds"] = round(self.seconds, 3)
-        return counts
+        return {"run": counts.pop("run"), "connection": counts.pop("connection"), **counts}
 
     @property
     def clean(self) -> bool:

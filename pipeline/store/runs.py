@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from pipeline.store.tables import runs
-from pipeline.summary import Summary
+from pipeline.summary import Counts, Summary
 
-COUNTS = ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events", "published")
+COUNTS = (*(count.name for count in fields(Counts)), "published")
 
 
 def start(tx: Connection, kind: str, connection_id: int | None, at: str) -> int:
