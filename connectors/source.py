@@ -9,8 +9,10 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import httpx
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
 
+from connectors.hints import Webhooks
 from connectors.times import Duration
 
 Cursor: TypeAlias = dict[str, Any]
@@ -21,13 +23,15 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One object exactly as the source said it.
 
     `version` orders observations of one record and compares as text; None where the source gives none that can be
-    trusted. `kind` is one of the source's kinds and picks the part of the mapping that reads it.
+    trusted. `kind` is one of the source's kinds and picks the part of the mapping that reads it. `deleted` is the
+    source's own word that the record is gone (a soft-deleted row, an entry of a delete feed); `raw` is then that word.
     """
 
     source_id: str
     version: str | None
     raw: bytes
     kind: str
+    deleted: bool = False
 
 
 class Spoiled(msgspec.Struct, frozen=True, gc=False):
@@ -39,6 +43,26 @@ class Spoiled(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
+class Field(msgspec.Struct, frozen=True):
+    """A custom field as the source defines it.
+
+    `id` stays the same for ever, `record_key` is what stands in the records now (the id with a prefix, or the label
+    itself), `label` is its name for people. The custom key it passes under is fixed when it is first seen, so
+    relabelling it changes no deal.
+    """
+
+    id: str
+    record_key: str
+    label: str
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One object that deals refer to, under the key they refer by. `raw` is a JSON object of the fields worth having."""
+
+    key: str
+    raw: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """What one request brought.
@@ -46,7 +70,8 @@ class Page:
     `requested_at` is the time just before the request was sent, by the database's clock (ISO 8601, ms, Z).
     `cursor` is committed together with the page: a run that dies resumes there. None leaves the checkpoint alone.
     `doubts` says why this read cannot be a witness of absence (a short list, a repeated page); empty when it can.
-    `notes` tells the operator of a detour that cost nothing but time.
+    `notes` tells the operator of a detour that cost nothing but time. `fields` defines custom fields that the source
+    has named since the reader was opened; a page never bears a custom field before it is defined, if it ever is.
     """
 
     records: Sequence[Record]
@@ -55,6 +80,7 @@ class Page:
     cursor: Cursor | None = None
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +125,13 @@ class Reader(Protocol):
         """One record by its id."""
         ...
 
+    def reference(self, name: str) -> Iterator[Sequence[Entry]]:
+        """Everything of one kind of reference data (a name in the source's `references`), a page at a time.
+
+        Entries of `users` bear `email` and `name` where the source has them. Raises `Misconfigured` for another name.
+        """
+        ...
+
     def check(self) -> Iterator[Finding]:
         """Try address, credentials, rights and the shape of a first page, each as one finding."""
         ...
@@ -113,19 +146,28 @@ class Options(BaseModel):
 
     `page_size` and the limits count records and requests; None is no limit of ours. `overlap` is how far behind the
     watermark a pull reads again. `timeout` bounds each single wait of a request. `read_lag_limit` is how long a fetch
-    is to go on asking for a version that a hint has named; no hint names one yet, so nothing reads it.
+    goes on asking for what a hint has announced. `reference_refresh` is how old reference data may become.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     amount_unit: Literal["major", "minor"]
-    page_size: int = Field(default=100, ge=2, le=10_000)
+    page_size: int = Setting(default=100, ge=2, le=10_000)
     overlap: Duration = timedelta(minutes=10)
-    requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
-    requests_per_hour: int | None = Field(default=None, ge=1, le=1_000_000)
-    requests_per_day: int | None = Field(default=None, ge=1, le=10_000_000)
-    timeout: Duration = Field(default=timedelta(seconds=30), gt=timedelta(0))
+    requests_per_minute: int | None = Setting(default=None, ge=1, le=1_000_000)
+    requests_per_hour: int | None = Setting(default=None, ge=1, le=1_000_000)
+    requests_per_day: int | None = Setting(default=None, ge=1, le=10_000_000)
+    timeout: Duration = Setting(default=timedelta(seconds=30), gt=timedelta(0))
     read_lag_limit: Duration = timedelta(minutes=15)
+    reference_refresh: Duration = Setting(default=timedelta(hours=24), gt=timedelta(0))
+
+    def readings(self) -> Mapping[str, Any]:
+        """What these options decide about reading a record: keyword arguments of `mappings.rules.Rules`."""
+        return {}
+
+    def least_interval(self) -> timedelta:
+        """Pulls by schedule are at least so far apart, whatever `pull_every` says: what a small quota can bear."""
+        return timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +202,12 @@ class Promises:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A kind of CRM. `simulator` makes its simulated server from a seed (see connectors/simulation.py)."""
+    """A kind of CRM.
+
+    `webhooks` says how its deliveries are verified by default and what they say. `references` names the reference
+    data it has, each with what an entry is and by which key. `simulator` makes its simulated server from a seed (see
+    connectors/simulation.py).
+    """
 
     name: str
     kinds: tuple[str, ...]
@@ -168,4 +215,6 @@ class Source:
     credentials: tuple[tuple[str, ...], ...]
     open: Callable[[Account], Reader]
     promises: Promises
+    webhooks: Webhooks
     simulator: Callable[..., Any]
+    references: Mapping[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from typing import Any
 
 from connectors.planhat.api import PlanhatReader
 from connectors.planhat.options import PlanhatOptions
+from connectors.planhat.webhook import WEBHOOKS
 from connectors.source import Promises, Source
 
 
@@ -28,5 +29,7 @@ SOURCE = Source(
         limits="200 requests a minute, 2000 rows a page (clamped silently)",
         changes_silently=("deletes", "cascades of a deleted company", "restores", "recomputed amounts"),
     ),
+    webhooks=WEBHOOKS,
     simulator=_simulator,
+    references={"users": "who may own a deal, by id; inactive ones too"},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from connectors.planhat.lists import KINDS, Lists, Probe, connect
 from connectors.planhat.options import PlanhatOptions
 from connectors.planhat.whole import Wholeness
 from connectors.slicing import Sliced
-from connectors.source import Absent, Account, Cursor, Finding, Found, Page
+from connectors.source import Absent, Account, Cursor, Entry, Finding, Found, Page
 from connectors.times import shifted
 
 EMPTY = "the list is empty"
@@ -130,8 +130,10 @@ class PlanhatReader:
         """Address, credentials, rights, model, first page, order and clocks, each as one finding."""
         return findings(self._lists)
 
-    def owners(self) -> Iterator[tuple[str, str, str]]:
-        """Every user as (id, name, email), inactive ones included, for owner tables and `mapping suggest`."""
+    def reference(self, name: str) -> Iterator[Sequence[Entry]]:
+        """Users, by id; inactive ones too, since they may still own deals (section 9)."""
+        if name != "users":
+            raise Misconfigured(f"planhat has no reference data called {name[:40]!r}; it has users")
         return self._lists.users()
 
     def _kind_of(self, state: State) -> Kind | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from connectors.paging import BY_ID, Fetched, OffsetWalk
 from connectors.planhat.cursor import Kind
 from connectors.planhat.options import PlanhatOptions
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Found, Spoiled
+from connectors.source import Absent, Account, Entry, Found, Spoiled
 from connectors.transport import Answer, Ask, Transport, base_url, header_value
 
 KINDS: tuple[Kind, ...] = ("deals", "opportunities")
@@ -112,8 +112,8 @@ class Lists:
         path = f"/{kind}/{prefix}{quote(key.removeprefix(prefix), safe='')}"
         return self.transport.ask(Ask(path=path, accept=frozenset((400, 403, *GONE))), read)
 
-    def users(self) -> Iterator[tuple[str, str, str]]:
-        """Every user as (id, name, email); inactive ones too, since they may still own deals (section 9)."""
+    def users(self) -> Iterator[Sequence[Entry]]:
+        """Every user, a page at a time; inactive ones too, since they may still own deals (section 9)."""
         slicer = self._slicers["users"]
 
         def fetch(offset: int, limit: int) -> Fetched:
@@ -125,10 +125,9 @@ class Lists:
 
         seen: set[str] = set()
         for step in OffsetWalk(fetch, limit=_USERS, overlap=self.options.page_overlap, order=BY_ID).steps():
-            for record in step.fetched.rows.records:
-                if record.source_id not in seen:
-                    seen.add(record.source_id)
-                    yield _user(record.raw)
+            fresh = [record for record in step.fetched.rows.records if record.source_id not in seen]
+            seen.update(record.source_id for record in fresh)
+            yield [_user(record.raw) for record in fresh]
 
 
 def connect(account: Account, options: PlanhatOptions, timing: Timing | None = None) -> Transport:
@@ -151,9 +150,10 @@ def connect(account: Account, options: PlanhatOptions, timing: Timing | None = N
     return Transport(account, {"Authorization": authorization}, hints=hints, timing=timing)
 
 
-def _user(raw: bytes) -> tuple[str, str, str]:
+def _user(raw: bytes) -> Entry:
     try:
         user = msgspec.json.decode(raw, type=_User)
     except msgspec.DecodeError:
         raise Unintelligible("a user in /users is not as its contract says") from None
-    return user.id, user.nick or " ".join(filter(None, (user.first, user.last))), user.email or ""
+    name = user.nick or " ".join(filter(None, (user.first, user.last)))
+    return Entry(user.id, msgspec.json.encode({"name": name or None, "email": user.email or None}))

@@ -574,12 +574,13 @@ def test_the_options_of_another_source_are_misconfigured():
         SOURCE.open(account(None, options=Options(amount_unit="major")))
 
 
-def test_owners_are_all_users_inactive_ones_included():
+def test_the_users_are_all_there_inactive_ones_included():
     tenant = Tenant(5)
     reader = tenant.reader()
-    owners = list(reader.owners())
+    entries = [entry for page in reader.reference("users") for entry in page]
     users = json.loads(tenant.answer(Request.to("GET", "/users", {"authorization": "Bearer sandbox"})).body)
-    assert {owner[0] for owner in owners} == {user["_id"] for user in users}
+    assert {entry.key for entry in entries} == {user["_id"] for user in users}
     assert any(user["inactive"] for user in users)
-    assert all(name and "@" in email for _, name, email in owners)
+    said = [json.loads(entry.raw) for entry in entries]
+    assert all(user["name"] and "@" in user["email"] for user in said)
     reader.close()
