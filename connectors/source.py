@@ -57,7 +57,7 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One object that deals refer to, under the key they refer by. `raw` is a JSON object of the fields worth having."""
+    """One object that deals refer to, by the key they refer by. `raw` is a JSON object of the fields worth having."""
 
     key: str
     raw: bytes
