@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.source import Absent
-from pipeline.apply import Batch
+from pipeline.batch import Batch
 from pipeline.run import running
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App

@@ -8,7 +8,7 @@ from itertools import groupby
 import structlog
 
 from connectors.source import Record
-from pipeline.apply import Batch
+from pipeline.batch import Batch
 from pipeline.run import Run
 from pipeline.store import connections, parking, projection, vault
 from pipeline.store.parking import Entry

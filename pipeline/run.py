@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from connectors.faults import Fault, Refused
 from connectors.source import Page, Reader
-from pipeline.apply import Batch, Scope, apply, bury
+from pipeline.apply import apply, bury
+from pipeline.batch import Batch, Scope
 from pipeline.faults import Stopped
 from pipeline.observe import bind
 from pipeline.store import absences, checkpoints, connections, leases, runs

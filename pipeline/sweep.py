@@ -10,7 +10,7 @@ import structlog
 from connectors.faults import Unintelligible
 from connectors.source import Absent, Cursor, Page
 from pipeline.ahead import ahead
-from pipeline.apply import Batch
+from pipeline.batch import Batch
 from pipeline.replay import replay_if_mapping_changed
 from pipeline.run import Run, running
 from pipeline.store import absences, checkpoints

@@ -14,7 +14,8 @@ from ledger.engine import connect
 from mappings.language import parse
 from mappings.mapper import Mapper
 from mappings.rules import Rules
-from pipeline.apply import Batch, Scope, apply, bury
+from pipeline.apply import apply, bury
+from pipeline.batch import Batch, Scope
 from pipeline.mapping_files import shipped
 from pipeline.store import connections, parking, runs, vault
 from pipeline.store.connections import MappingRow
@@ -247,3 +248,49 @@ def test_keys_do_not_depend_on_the_run_or_the_road(world: World):
             continue
     assert len(keys) == 2
     assert keys[0] == keys[1]
+
+
+def gone(version: str | None = T[2], *, source_id: str = ONE) -> Record:
+    raw = f'{{"_id":"{source_id}","is_deleted":true,"v":"{version}"}}'
+    return Record(source_id, version, raw.encode(), "deals", deleted=True)
+
+
+def test_the_sources_own_tombstone_ends_a_deal_at_once_and_once(world: World):
+    world.land(record(100), at=T[1])
+    assert world.land(gone(), at=T[2]).applied == 1
+    assert world.land(gone(), at=T[3]).unchanged == 1
+    assert [kind for kind, _, _ in world.told()] == ["upsert", "delete"]
+
+
+def test_a_tombstone_older_than_what_we_know_is_superseded(world: World):
+    world.land(record(100, version=T[5]), at=T[5])
+    assert world.land(gone(T[4]), at=T[6]).superseded == 1
+    assert [kind for kind, _, _ in world.told()] == ["upsert"]
+
+
+def test_a_record_older_than_its_tombstone_does_not_bring_the_deal_back(world: World):
+    world.land(record(100, version=T[1]), at=T[1])
+    world.land(gone(T[4]), at=T[4])
+    assert world.land(record(100, version=T[3]), at=T[6]).superseded == 1
+    assert world.land(record(100, version=T[5]), at=T[6]).applied == 1
+    assert [(kind, cause) for kind, cause, _ in world.told()][2:] == [("upsert", Cause.UNDELETE)]
+
+
+def test_a_deal_proven_absent_comes_back_whatever_its_version(world: World):
+    world.land(record(100, version=T[5]), at=T[5])
+    world.bury(T[6])
+    assert world.land(record(100, version=T[1]), at=T[7]).applied == 1
+    assert [kind for kind, _, _ in world.told()] == ["upsert", "delete", "upsert"]
+
+
+def test_the_tombstone_of_a_deal_we_never_knew_owes_nothing_and_keeps_nothing(world: World):
+    assert world.land(gone(source_id="never")).out_of_scope == 1
+    with world.store.read() as tx:
+        assert tx.execute(select(raw_blocks)).all() == []
+
+
+def test_a_tombstone_ends_the_parking_of_its_deal(world: World):
+    world.land(record(100), at=T[0])
+    world.land(record(100, version=T[1], stage="Nonsense"), at=T[1])
+    world.land(gone(T[2]), at=T[2])
+    assert world.shelf() == [("UNKNOWN_STAGE", "superseded")]
