@@ -232,3 +232,43 @@ drift = Table(
     PrimaryKeyConstraint("connection_id", "path"),
 )
 """Keys of the source that the mapping neither claims nor ignores, with the number of changed records that bore them."""
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("name", LargeBinary, primary_key=True),
+    Column("connection_id", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("said", Text),
+    Column("settled_at", Text),
+    Index("inbox_received", "received_at"),
+    Index("inbox_waiting", "connection_id", "received_at", sqlite_where=text("state = 'waiting'"),
+          postgresql_where=text("state = 'waiting'")),
+    Index("inbox_odd", "connection_id", "state", sqlite_where=text("state IN ('unknown', 'unreadable')"),
+          postgresql_where=text("state IN ('unknown', 'unreadable')")),
+)  # fmt: skip
+"""Verified deliveries, byte for byte. `name` tells a delivery from all others, and is the id its sender is given.
+`state`: waiting, heeded (hints were taken from it), unknown (an event that nothing need be done about), unreadable.
+`said` is the vendor's word for what happened, or why the body cannot be read."""
+
+hints = Table(
+    "hints",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("version", Text),
+    Column("deleted", Boolean, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hinted_at", Text, nullable=False),
+    Column("due_at", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("behind_since", Text),
+    PrimaryKeyConstraint("connection_id", "source_id"),
+    Index("hints_due", "connection_id", "due_at"),
+)
+"""Records to look at, however often they were hinted at; an empty `source_id` asks for a pull. `number` counts the
+hints: whoever looked settles only what had been hinted at before. `behind_since` is when the source first answered
+without showing what was announced."""
