@@ -15,8 +15,9 @@ class SimulatedCrm(Protocol):
     """A tenant of the vendor's, with people working in it.
 
     `credentials` are the ones it accepts, by their configuration keys; `options` the connection's options that fit it;
-    `webhook_secret` signs what it sends. `stages` are the tenant's words for the stages, the last two being won and
-    lost. `before_list` is called before each page of deals is answered: a test moves rows there.
+    `webhook_secret` signs what it sends: another one put in its place signs whatever is sent from then on. `stages` are
+    the tenant's words for the stages, the last two being won and lost. `before_list` is called before each page of
+    deals is answered: a test moves rows there.
     """
 
     clock: SimClock

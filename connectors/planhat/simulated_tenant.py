@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
-from connectors.planhat.simulated_automations import Automation, Delivery, Op
+from connectors.planhat.simulated_automations import EVERY_OP, TEMPLATE, Automation, Op
 from connectors.planhat.simulated_data import LOST, WON, Maker
 from connectors.planhat.simulated_switches import MODELS, Switches
 from connectors.simulated_records import Fields, Records
+from connectors.simulated_sender import Post, Sender
 from connectors.simulation import SimClock, Simulator
 from deals.state import number
 
@@ -41,6 +42,7 @@ class Tenant(Simulator):
         super().__init__(seed=seed, clock=clock)
         self.switches = switches or Switches()
         self.model = MODELS[self.switches.model]
+        self.stages = stages
         self._make = make = Maker(seed, self.clock.now, self.switches, self.model, stages)
         self._chance = Random(f"{seed}/automations")  # noqa: S311 - reproducible, not secret
         self._trash: dict[str, Fields] = {}
@@ -177,19 +179,28 @@ class Tenant(Simulator):
         with self.exclusive():
             self.records.serve_raw(record_id, None)
 
-    def automate(self, deliver: Callable[[Delivery], int], **settings: Any) -> Automation:
-        """An admin builds an automation; see `Automation` for its settings. `deliver` answers an HTTP status."""
-        random = self._chance
-        automation = Automation(
-            deliver=deliver, clock=self.clock, random=random, model=self.model.parent, **settings
-        )  # fmt: skip
-        self.automations.append(automation)
-        return automation
+    def automate(
+        self,
+        post: Post,
+        *,
+        ops: frozenset[Op] = EVERY_OP,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        template: str = TEMPLATE,
+        **settings: Any,
+    ) -> Sender:
+        """An admin builds an automation; `settings` are those of `Sender`.
+
+        A failed run is never tried again, and ten of them within 24 h switch it off (section 14).
+        """
+        settings = {"disable_after": 10, "disable_within": timedelta(hours=24), **settings}
+        sender = Sender(post=post, clock=self.clock, random=self._chance, **settings)
+        self.automations.append(Automation(sender, self.model.parent, headers, ops, template))
+        return sender
 
     def settle(self) -> None:
         """Automations run after the write they look at."""
         for automation in self.automations:
-            automation.run()
+            automation.sender.run()
 
     # -- inside
 

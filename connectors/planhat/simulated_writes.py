@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from connectors.planhat.simulated_tenant import Tenant
+from connectors.planhat.simulated_people import People
 from connectors.simulated_records import Fields, Records
 from connectors.simulated_wire import Answer, Request, bytes_answer, json_answer
 
@@ -57,7 +57,7 @@ class Tally:
         return json_answer(envelope, status)
 
 
-class WriteApi(Tenant):
+class WriteApi(People):
     """A tenant whose records can be written over HTTP."""
 
     def create_one(self, request: Request) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Any, Final
 
 from connectors.planhat.simulated_switches import Switches
@@ -48,7 +47,7 @@ class PlanhatSimulator(WriteApi):
         token: str = TOKEN,
     ) -> None:
         super().__init__(seed, deals, clock, switches=switches, stages=stages)
-        self.before_list: Callable[[Request], None] | None = None
+        self.credentials = {"token": token}
         basic = base64.b64encode(f"{token}:".encode()).decode()
         self._accepted = frozenset({f"Bearer {token}", f"Basic {basic}"})
         self._minute = (-1, 0)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from connectors.planhat.simulated_automations import Delivery
+from connectors.simulated_sender import Outgoing
 
 
 class Receiver:
@@ -16,9 +16,9 @@ class Receiver:
 
     def __init__(self, status: int = 200) -> None:
         self.status = status
-        self.got: list[Delivery] = []
+        self.got: list[Outgoing] = []
 
-    def __call__(self, delivery: Delivery) -> int:
+    def __call__(self, delivery: Outgoing) -> int:
         self.got.append(delivery)
         return self.status
 
@@ -44,7 +44,7 @@ def receiver():
 
 
 def test_each_write_rings_with_the_admins_template_and_headers(made, receiver):
-    made.automate(receiver, headers={"X-Planhat-Secret": "s3cret"})
+    made.automate(receiver, headers=lambda: {"X-Planhat-Secret": "s3cret"})
     deal = made.create()
     stamp = made.get(deal)["updatedAt"]
     made.touch(deal)
@@ -63,7 +63,7 @@ def test_an_automation_looks_at_the_writes_it_was_built_for(made, receiver):
     made.automate(receiver, ops=frozenset({"delete"}))
     made.touch(made.ids()[0])
     made.delete(made.ids()[0])
-    assert [delivery.op for delivery in receiver.got] == ["delete"]
+    assert [body["op"] for body in receiver.bodies] == ["delete"]
 
 
 def test_silent_changes_and_cascades_ring_nothing(made, receiver):
@@ -137,7 +137,7 @@ def test_failures_of_yesterday_do_not_count(made):
 
 
 def test_a_receiver_that_cannot_be_reached_is_a_failure_too(made):
-    def unreachable(delivery: Delivery) -> int:
+    def unreachable(delivery: Outgoing) -> int:
         raise httpx.ConnectError("no route")
 
     automation = made.automate(unreachable, disable_after=2)
@@ -148,8 +148,8 @@ def test_a_receiver_that_cannot_be_reached_is_a_failure_too(made):
 def test_the_receiver_may_read_the_record_at_once(made):
     seen = []
 
-    def deliver(delivery: Delivery) -> int:
-        seen.append(made.read(f"/deals/{delivery.record_id}")["total"])
+    def deliver(delivery: Outgoing) -> int:
+        seen.append(made.read(f"/deals/{json.loads(delivery.body)['id']}")["total"])
         return 202
 
     made.automate(deliver)
