@@ -40,16 +40,18 @@ class Sliced(NamedTuple):
 class Slicer:
     """Cuts the pages of one kind of record.
 
-    `id_key` and `version_key` are the record's keys for its id and for the time of its last change.
+    `id_key` and `version_key` are the record's keys for its id and for the time of its last change. With `counted`
+    the latter is a whole number that grows with each change: it becomes text of twelve digits, so that it compares.
     """
 
-    def __init__(self, kind: str, *, id_key: str, version_key: str) -> None:
+    def __init__(self, kind: str, *, id_key: str, version_key: str, counted: bool = False) -> None:
         self._kind = kind
         self._id_key = id_key
         self._version_key = version_key
+        self._counted = counted
         head = msgspec.defstruct(
             "Head",
-            [("id", str), ("version", str | None, None)],
+            [("id", str), ("version", (int if counted else str) | None, None)],
             rename={"id": id_key, "version": version_key},
             gc=False,
         )
@@ -72,9 +74,11 @@ class Slicer:
         if not raws or (len(body) > MAX_RECORD and any(len(memoryview(raw)) > MAX_RECORD for raw in raws)):
             return self._one_by_one(body, not_after)
         ids = [head.id for head in heads]
-        if not all(ids) or not "".join(ids).isalnum() or max(map(len, ids)) > MAX_ID:
+        together = "".join(ids)
+        if not all(ids) or not together.isprintable() or " " in together or max(map(len, ids)) > MAX_ID:
             return self._one_by_one(body, not_after)
-        versions = _versions([head.version for head in heads], not_after)
+        told = [head.version for head in heads]
+        versions = list(map(counted, told)) if self._counted else _versions(told, not_after)
         return Sliced(list(map(Record, ids, versions, map(bytes, raws), repeat(self._kind))), [], ids)
 
     def record(self, body: bytes, *, not_after: str) -> Record | Spoiled:
@@ -105,9 +109,7 @@ class Slicer:
     def _well(self, raw: bytes, head: Any, not_after: str) -> Record | Spoiled:
         if not _is_id(head.id):
             return self._ailing(raw, not_after)
-        version = instant(head.version)
-        trusted = version is not None and version <= not_after
-        return Record(head.id, version if trusted else None, raw, self._kind)
+        return Record(head.id, self._version(head.version, not_after), raw, self._kind)
 
     def _ailing(self, raw: bytes, not_after: str) -> Record | Spoiled:
         try:
@@ -127,15 +129,26 @@ class Slicer:
         if not isinstance(source_id, str) or not _is_id(source_id):
             wrong = f"the record's {self._id_key} is no id: text of 1 to {MAX_ID} printable characters was expected"
             return self._spoiled(raw, "BAD_ID", wrong)
-        version = instant(self._value(fields, self._version_key))
-        trusted = version is not None and version <= not_after
-        return Record(source_id, version if trusted else None, raw, self._kind)
+        return Record(source_id, self._version(self._value(fields, self._version_key), not_after), raw, self._kind)
+
+    def _version(self, given: object, not_after: str) -> str | None:
+        if self._counted:
+            return counted(given)
+        version = instant(given)
+        return version if version is not None and version <= not_after else None
 
     def _value(self, fields: dict[str, msgspec.Raw], key: str) -> Any:
         return msgspec.json.decode(fields[key]) if key in fields else None
 
     def _spoiled(self, raw: bytes, reason: str, message: str) -> Spoiled:
         return Spoiled(_told_id(raw, self._id_key), raw[:KEPT_OF_TOO_LARGE], reason, message)
+
+
+def counted(version: object) -> str | None:
+    """A version that counts, as text of twelve digits; None for whatever is no whole number from 0 on."""
+    if type(version) is float and version.is_integer():
+        version = int(version)
+    return f"{version:012d}" if type(version) is int and 0 <= version < 10**12 else None
 
 
 def _versions(given: list[str | None], not_after: str) -> list[str | None]:

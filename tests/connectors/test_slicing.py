@@ -154,3 +154,18 @@ def test_one_record_by_itself_is_read_by_the_same_rules():
     spoiled = slicer.record(b'{"_id":"x","a":NaN}', not_after=LATER)
     assert isinstance(spoiled, Spoiled)
     assert spoiled.source_id == "x"
+
+
+@pytest.mark.parametrize(
+    ("version", "text"),
+    [("7", "000000000007"), ("0", "000000000000"), ("7.0", "000000000007"), ("120", "000000000120")]
+    + [(odd, None) for odd in ("null", "-1", "7.5", '"7"', "true", "1e300", "1000000000000", "[1]")],
+)
+def test_a_version_that_counts_compares_as_text(version: str, text: str | None):
+    slicer = Slicer("deals", id_key="id", version_key="version", counted=True)
+    rows = f'[{{"id":"deal_a-1","version":{version}}},{{"id":"deal_b-2","version":9}},{{"id":"c"}}]'
+    page = slicer.page(rows.encode(), not_after=LATER)
+    assert [record.version for record in page.records] == [text, "000000000009", None]
+    alone = slicer.record(f'{{"id":"x","version":{version}}}'.encode(), not_after=LATER)
+    assert isinstance(alone, Record)
+    assert alone.version == text
