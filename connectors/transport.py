@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import httpx
 import structlog
@@ -21,6 +21,10 @@ from connectors.source import Account, Options
 from connectors.times import iso, shifted
 
 T = TypeVar("T")
+
+Told: TypeAlias = Callable[[int, httpx.Headers, str], float | None]
+"""Reads what an answer tells of the account's budget: its status, its headers and the database's time just before it
+was asked for become the seconds in which nothing more should be sent, or None."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """No answer may be larger than this once decompressed."""
@@ -65,14 +69,16 @@ class Answer:
 class Ask:
     """One request: `path` below the base URL, percent-encoded; `accept` lists statuses beside 200 to be handed back.
 
-    Every request is taken for a read that may be sent again, whatever its method.
+    Every request is taken for a read that may be sent again, whatever its method. `headers` are added to those of the
+    connection: a credential that is renewed while the connection is open.
     """
 
     path: str
     method: str = "GET"
     params: Mapping[str, str | int] = field(default_factory=dict)
-    json: Any = None
+    json: Any = field(default=None, repr=False)
     accept: frozenset[int] = frozenset()
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class _Passing(Exception):
@@ -125,7 +131,8 @@ def header_value(secret: str, name: str) -> str:
 
 
 class Transport:
-    """One account's HTTP. `hints` adds advice to the messages of a status, such as what a 401 may mean there.
+    """One account's HTTP. `hints` adds advice to the messages of a status, such as what a 401 may mean there; `told`
+    reads the vendor's own headers about the budget of requests.
 
     Requests are let go one at a time by the account's limits; a failed one is sent again with full jitter until
     `give_up_after_s` is over, and `Retry-After` is honoured.
@@ -139,6 +146,7 @@ class Transport:
         hints: Mapping[int, str] | None = None,
         timing: Timing | None = None,
         max_bytes: int = MAX_BYTES,
+        told: Told | None = None,
     ) -> None:
         url = base_url(account.base_url)
         self.host = url.host
@@ -148,6 +156,8 @@ class Transport:
         self._hints = hints or {}
         self._timing = timing or Timing()
         self._max_bytes = max_bytes
+        self._told = told
+        self._quiet_until = float("-inf")
         self._timeout_s = account.options.timeout.total_seconds()
         self._pacer = Pacer(_limits(account.options), self._timing.monotonic)
         self._client = httpx.Client(
@@ -211,7 +221,11 @@ class Transport:
         if wait > _LONGEST_PACING_S:
             message = f"our own limit of requests to {self.host} is used up for another {wait:.0f} s"
             raise RateLimited(message, retry_after_s=wait)
-        if wait > 0:
+        quiet = self._quiet_until - self._timing.monotonic()
+        if quiet > max(wait, _LONGEST_PACING_S):
+            message = f"{self.host} lets us send no more requests for another {quiet:.0f} s"
+            raise RateLimited(message, retry_after_s=quiet)
+        if (wait := max(wait, quiet)) > 0:
             self._timing.sleep(wait)
         self._pacer.spend()
 
@@ -221,12 +235,18 @@ class Transport:
         begun = self._timing.monotonic()
         status = 0
         request = self._client.build_request(
-            what.method, what.path, params=dict(what.params) or None, json=what.json, timeout=timeout
+            what.method,
+            what.path,
+            params=dict(what.params) or None,
+            json=what.json,
+            headers=dict(what.headers),
+            timeout=timeout,
         )
         try:
             response = self._client.send(request, stream=True)
             try:
                 status = response.status_code
+                self._heed(status, response.headers, requested_at)
                 body = self._receive(what, response, begun + _PATIENCE * timeout)
             finally:
                 response.close()
@@ -241,6 +261,11 @@ class Transport:
             took = (self._timing.monotonic() - begun) * 1000
             _log.debug("request", method=what.method, path=what.path, status=status, ms=round(took), attempt=attempt)
         return Answer(status, response.headers, body, requested_at, took)
+
+    def _heed(self, status: int, headers: httpx.Headers, requested_at: str) -> None:
+        quiet = None if self._told is None else self._told(status, headers, requested_at)
+        if quiet is not None:
+            self._quiet_until = max(self._quiet_until, self._timing.monotonic() + quiet)
 
     def _receive(self, what: Ask, response: httpx.Response, deadline: float) -> bytes:
         status = response.status_code
@@ -258,6 +283,8 @@ class Transport:
             message = f"{message}: {hint}"
         if status in PASSING:
             wait = self._retry_after(response.headers)
+            if wait is None and status == 429 and (quiet := self._quiet_until - self._timing.monotonic()) > 0:
+                wait = quiet
             raise _Passing(Unavailable(message), wait, limited=status == 429)
         if status in (401, 403):
             raise Refused(message)

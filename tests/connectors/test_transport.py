@@ -15,14 +15,14 @@ import structlog
 
 from connectors.faults import Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.source import Options
-from connectors.transport import Answer, Ask, Transport, base_url, header_value
+from connectors.transport import Answer, Ask, Told, Transport, base_url, header_value
 from tests.connectors.wire import NOW, TOKEN, Clock, Script, account, answer
 
 
 class Line:
     """A transport over a script, with a clock of its own."""
 
-    def __init__(self, *entries: Any, options: Options | None = None, **changed: Any) -> None:
+    def __init__(self, *entries: Any, options: Options | None = None, told: Told | None = None, **changed: Any) -> None:
         self.script = Script(*entries)
         self.clock = Clock()
         self.transport = Transport(
@@ -31,6 +31,7 @@ class Line:
             hints={401: "is it the right cluster?"},
             timing=self.clock.timing(),
             max_bytes=1000,
+            told=told,
         )
 
     def ask(self, read: Callable[[Answer], Any] = lambda got: got.body, **settings: Any) -> Any:
@@ -344,3 +345,34 @@ def test_times_over_there_are_read_from_http_dates_only():
         got = Answer(200, httpx.Headers({"date": text}), b"", NOW, 0.0)
         assert got.source_time is None
     assert datetime.fromisoformat(got.trusted_until) == datetime(2026, 3, 3, 8, tzinfo=UTC)
+
+
+def budget(status: int, headers: httpx.Headers, _: str) -> float | None:
+    """A vendor whose answers say in their own header how long to be quiet."""
+    return float(headers["x-quiet"]) if "x-quiet" in headers else None
+
+
+def test_what_an_answer_tells_of_the_budget_holds_back_the_next_request():
+    line = Line(answer(x_quiet="45"), answer(), told=budget)
+    line.ask()
+    assert line.clock.slept == []
+    line.ask()
+    line.ask()
+    assert line.clock.slept == [45]
+
+
+def test_a_budget_used_up_for_long_is_rate_limited_without_sending_anything():
+    line = Line(answer(x_quiet="1800"), answer(), told=budget)
+    line.ask()
+    with pytest.raises(RateLimited, match="no more requests for another 1800 s") as caught:
+        line.ask()
+    assert (caught.value.retry_after_s, line.attempts) == (1800, 1)
+    line.clock.now += 1800
+    assert line.ask() == b"[]"
+
+
+@pytest.mark.parametrize(("headers", "waited"), [({"x_quiet": "20"}, 20), ({"x_quiet": "0", "retry_after": "3"}, 3)])
+def test_a_refusal_for_the_rate_waits_as_its_own_headers_say(headers: dict[str, str], waited: float):
+    line = Line(answer(status=429, **headers), answer(), told=budget)
+    assert line.ask() == b"[]"
+    assert sum(line.clock.slept) == waited
