@@ -10,7 +10,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, LargeBinary, Table, Text, bindparam, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    bindparam,
+    select,
+    text,
+)
 from sqlalchemy.sql.elements import ColumnElement, TextClause
 
 Row = tuple[Any, ...]
@@ -30,19 +42,22 @@ def insert(tx: Connection, table: Table, rows: Sequence[Row], columns: Sequence[
         _insert(tx, table, names, rows, "")
 
 
-def insert_new(tx: Connection, table: Table, rows: Sequence[Row], unique: Sequence[str]) -> int:
-    """Insert the rows whose `unique` columns the table does not hold yet, in one statement; how many those were."""
-    tail = f"ON CONFLICT ({', '.join(unique)}) DO NOTHING"
-    return _insert(tx, table, table.columns.keys(), rows, tail) if rows else 0
-
-
 def upsert(
-    tx: Connection, table: Table, rows: Sequence[Row], *, add: Sequence[str] = (), keep: Sequence[str] = ()
+    tx: Connection,
+    table: Table,
+    rows: Sequence[Row],
+    *,
+    add: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    locked: bool = False,
 ) -> None:
     """Insert rows or overwrite those with the same primary key; every row must be of the table's full width.
 
-    Columns named in `add` grow by the new value, those in `keep` stay as they were.
+    Columns named in `add` grow by the new value, those in `keep` stay as they were. `locked` says that nobody else can
+    insert such rows before this transaction ends: then those not there yet need no staging (one text column as key).
     """
+    if locked and tx.dialect.name == "postgresql" and len(rows) > FEW:
+        rows = _known(tx, table, rows)
     if not rows:
         return
     names = table.columns.keys()
@@ -119,17 +134,28 @@ def in_chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _insert(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], tail: str) -> int:
+def _insert(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], tail: str) -> None:
     head = f"INSERT INTO {table.name} ({', '.join(names)})"
     if tx.dialect.name != "postgresql":
         marks = ", ".join("?" * len(names))
-        return tx.exec_driver_sql(f"{head} VALUES ({marks}) {tail}", list(rows)).rowcount
+        tx.exec_driver_sql(f"{head} VALUES ({marks}) {tail}", list(rows))
+        return
     if len(rows) <= FEW:
         marks = ", ".join([f"({', '.join(['%s'] * len(names))})"] * len(rows))
         flat = tuple(value for row in rows for value in row)
-        return tx.exec_driver_sql(f"{head} VALUES {marks} {tail}", flat).rowcount
+        tx.exec_driver_sql(f"{head} VALUES {marks} {tail}", flat)
+        return
     with _staged(tx, table, names, rows) as stage:
-        return tx.exec_driver_sql(f"{head} SELECT {', '.join(names)} FROM {stage} {tail}").rowcount  # noqa: S608
+        tx.exec_driver_sql(f"{head} SELECT {', '.join(names)} FROM {stage} {tail}")  # noqa: S608
+
+
+def _known(tx: Connection, table: Table, rows: Sequence[Row]) -> list[Row]:
+    """Insert the rows that are not in the table yet, and give back the others."""
+    [key] = table.primary_key.columns
+    place = table.columns.keys().index(key.name)
+    known = set(tx.execute(select(key).where(among(tx, key, [row[place] for row in rows]))).scalars())
+    insert(tx, table, [row for row in rows if row[place] not in known])
+    return [row for row in rows if row[place] in known]
 
 
 @contextmanager

@@ -87,23 +87,19 @@ class EmbeddedLedger:
         now = self._now()
         with translated(), self._engine.begin() as tx:
             statements.lock(tx, self._org)
-            head = _head(tx, self._org)
-            rows = _received(self._org, fresh, max(now, head.occurred_at), head.source_event_id[len(_SRC) :])
-            receipts = self._absorbed(tx, fresh, rows)
-            new = [(event, row) for event, row in zip(fresh, rows, strict=True) if event.dedup_key not in receipts]
+            holders = statements.holders(tx, self._org, [event.dedup_key for event in fresh])
+            receipts = self._absorbed(fresh, holders) if holders else {}
+            new = [event for event in fresh if event.dedup_key not in receipts]
             if new:
-                receipts |= self._record(tx, new, head)
+                receipts |= self._record(tx, new, now)
         return [receipts[event.dedup_key] for event in fresh]
 
-    def _absorbed(self, tx: Connection, fresh: Sequence[Admitted], rows: Sequence[Source]) -> dict[str, Receipt]:
-        """Put the source events in, and answer for those whose key was there before: nothing is written for them."""
-        if statements.take(tx, rows) == len(rows):
-            return {}
-        holders = statements.holders(tx, self._org, [event.dedup_key for event in fresh])
+    def _absorbed(self, fresh: Sequence[Admitted], holders: dict[str, tuple[str, str, bytes]]) -> dict[str, Receipt]:
+        """Answers for the events whose key was there before: nothing is written for them."""
         receipts = {}
-        for event, row in zip(fresh, rows, strict=True):
-            first_id, external_id, raw = holders[event.dedup_key]
-            if first_id != row.id:
+        for event in fresh:
+            if event.dedup_key in holders:
+                first_id, external_id, raw = holders[event.dedup_key]
                 receipts[event.dedup_key] = Receipt(
                     outcome="already_there",
                     source_event_id=first_id,
@@ -113,26 +109,32 @@ class EmbeddedLedger:
                 )
         return receipts
 
-    def _record(self, tx: Connection, new: Sequence[tuple[Admitted, Source]], head: Domain) -> dict[str, Receipt]:
+    def _record(self, tx: Connection, new: Sequence[Admitted], now: str) -> dict[str, Receipt]:
         """Chain the new events, write them, and let the last one of each deal be its projection."""
-        org, sequence, prev_hash = self._org, head.sequence, head.hash
+        org, head = self._org, _head(tx, self._org)
+        at = max(now, head.occurred_at)
+        sequence, prev_hash = head.sequence, head.hash
+        received: list[Source] = []
         chained: list[Domain] = []
         latest: dict[str, Deal] = {}
         receipts: dict[str, Receipt] = {}
-        for event, source in new:
+        for event, ulid in zip(new, ulids(at, len(new), head.source_event_id[len(_SRC) :]), strict=True):
             sequence += 1
+            source = Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
             deal = deal_id(org, event.external_id)
             fields = (
-                org, sequence, domain_event_id(source.id), source.id, deal, event.event_type, event.state,
-                source.received_at, source_hash(source), prev_hash,
+                org, sequence, domain_event_id(source.id), source.id, deal, event.event_type, event.state, at,
+                source_hash(source), prev_hash,
             )  # fmt: skip
             prev_hash = event_hash(fields)
             row = Domain(*fields, prev_hash)
+            received.append(source)
             chained.append(row)
             latest[deal] = projected(row, event.external_id)
             receipts[event.dedup_key] = Receipt(
                 outcome="appended", source_event_id=source.id, domain_event_id=row.id, deal_id=deal
             )
+        statements.take(tx, received)
         statements.record(tx, chained)
         statements.project(tx, list(latest.values()))
         return receipts
@@ -162,13 +164,6 @@ def _head(tx: Connection, org: str) -> Domain:
     query = select(domain_events).where(domain_events.c.org_id == org)
     last = tx.execute(query.order_by(domain_events.c.sequence.desc()).limit(1)).one_or_none()
     return Domain(org, 0, "", "", "", "", "", "", b"", b"", GENESIS) if last is None else Domain._make(last)
-
-
-def _received(org: str, fresh: Sequence[Admitted], at: str, after: str) -> list[Source]:
-    return [
-        Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
-        for ulid, event in zip(ulids(at, len(fresh), after), fresh, strict=True)
-    ]
 
 
 def domain_event_id(source_event_id: str) -> str:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.types.array import ListBinaryDumper
+from psycopg.types.string import BytesBinaryDumper
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -29,7 +31,9 @@ def connect(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     postgres = target.set(drivername="postgresql+psycopg")
-    return create_engine(postgres, pool_pre_ping=True, pool_recycle=1800, hide_parameters=True)
+    engine = create_engine(postgres, pool_pre_ping=True, pool_recycle=1800, hide_parameters=True)
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
 
 
 @contextmanager
@@ -47,6 +51,12 @@ def _target(url: str) -> URL:
     if target.get_backend_name() not in ("sqlite", "postgresql"):
         raise ValueError(f"the database {target.get_backend_name()!r} is not supported: use sqlite or postgresql")
     return target
+
+
+def _prepare_postgresql(connection: Any, _: object) -> None:
+    """Send arrays and bytes in binary: as text an array costs eight times as much, here and on the server."""
+    connection.adapters.register_dumper(list, ListBinaryDumper)
+    connection.adapters.register_dumper(None, BytesBinaryDumper)  # COPY looks dumpers up by the column's type
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
