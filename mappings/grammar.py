@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mappings.transforms import DAY_READERS, TRANSFORMS
-from mappings.vocabulary import LONGEST_SLUG, near, slug
+from mappings.vocabulary import LONGEST_SLUG, Compare, near, slug
 
+_REFERENCE = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _CUSTOM_KEY = re.compile(rf"[a-z0-9][a-z0-9_]{{0,{LONGEST_SLUG - 1}}}")
 
 
@@ -43,6 +44,18 @@ def _custom_key(key: str) -> str:
     return key
 
 
+def _reference(name: str) -> str:
+    if not _REFERENCE.fullmatch(name):
+        raise ValueError("the name of reference data would be right: a-z 0-9 _, such as accounts")
+    return name
+
+
+def _prefix(prefix: str) -> str:
+    if not prefix or prefix != prefix.strip():
+        raise ValueError("the beginning of record keys would be right, such as custom_field_")
+    return prefix
+
+
 def _one_of(known: Mapping[str, object]) -> Callable[[str], str]:
     def check(name: str) -> str:
         if name not in known:
@@ -54,6 +67,7 @@ def _one_of(known: Mapping[str, object]) -> Callable[[str], str]:
 
 Path: TypeAlias = Annotated[str, AfterValidator(_path)]
 Paths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_several), Field(min_length=1)]
+SomePaths: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_several)]
 Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_several)]
 Words: TypeAlias = Mapping[str, Annotated[str, AfterValidator(_meaning)]]
 Reasons: TypeAlias = Mapping[str, Annotated[str, AfterValidator(_reason)]]
@@ -88,12 +102,18 @@ class OutcomeRule(Rule):
     """`[KIND.stage.outcome]`: a key whose words decide before the stage is looked at.
 
     A word in `words` is the stage. A word in `open`, a null or an absent key leaves it to the stage's own key. Any
-    other word parks the record.
+    other word parks the record. Words compare as the stage's do.
+
+    `agree = true`: the stage's own key is looked at too. Where its word means one of the outcome's own meanings (the
+    deal is closed by its stage), the outcome must say the same: another outcome, or one in `open`, parks the record.
+    An outcome that decides beside a stage that is still open passes, flagged `outcome_ahead_of_stage`; beside an
+    unknown stage, or none, it passes.
     """
 
     sources: Paths = Field(alias="from")
     words: Words
     open: Texts = ()
+    agree: bool = False
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -101,35 +121,75 @@ class OutcomeRule(Rule):
         return (*self.words, *self.open)
 
 
+class WithinRule(Rule):
+    """`[KIND.stage.within]`: stage words that depend on a second key, such as the pipeline.
+
+    `words` has one table of words for each value of the key that is listed, an id compared as it is written. A record
+    with a listed value is read by those words only; one with any other value, or none, by the general words.
+    """
+
+    sources: Paths = Field(alias="from")
+    words: Annotated[Mapping[str, Words], Field(min_length=1)]
+
+
+class HistoryRule(Rule):
+    """`[KIND.stage.history]`: the stage moves that the source keeps in the record, oldest first.
+
+    `from` bears a list of objects, or a JSON text of one. `stage` is where a move led to, the first of several keys
+    that is there; its word is read by the words of the record's own stage. Moves that cannot be read are left out, and
+    the record flagged `stage_hop_unread`.
+    """
+
+    sources: Paths = Field(alias="from")
+    stage: Paths
+
+
 class StageRule(Rule):
     """`[KIND.stage]`: the stage's key and its vocabulary.
 
-    `unmapped = "pass"` lets a word that is not in `words` through as the source wrote it; otherwise it parks.
+    `compare = "slug"` knows a word by its slug, so "Closed Won", "closed_won" and " closed won " are one word; by
+    default a word is known as it is written. `unmapped = "pass"` lets a word that is not in `words` through as the
+    source wrote it; otherwise it parks.
     """
 
     sources: Paths = Field(alias="from")
     words: Words = Field(default_factory=dict)
+    compare: Compare = "exact"
     unmapped: Unmapped = "park"
+    within: WithinRule | None = None
+    history: HistoryRule | None = None
     outcome: OutcomeRule | None = None
 
 
 class DayRule(Rule):
-    """`[KIND.close_date]`: a calendar day, from the first of several keys that bears one."""
+    """`[KIND.close_date]`: a calendar day, from the first of several keys that bears one.
+
+    `closed` names keys that are looked at before those in `from` once the stage is `closed_won` or `closed_lost`, and
+    not at all until then. `as = "zoned_day"` takes the day that a date-time is in the connection's zone.
+    """
 
     sources: Paths = Field(alias="from")
+    closed: SomePaths = ()
     transform: DayReading = Field(default="date", alias="as")
 
 
 class OwnerRule(Rule):
-    """`[KIND.owner]`: the owner's id in the source; the connection's `owners` table may turn it into another."""
+    """`[KIND.owner]`: the owner's id in the source; the connection's `owners` may turn it into another, or into the
+    owner's e-mail."""
 
     sources: Paths = Field(alias="from")
 
 
 class CustomRule(Rule):
-    """`[KIND.custom]`: `our_key = { from = "theirKey", as = "text" }`."""
+    """`[KIND.custom]`: `our_key = { from = "theirKey", as = "text" }`.
+
+    With `look_up = "accounts", take = "name"` the value in `from` is a key of the source's reference data of that name,
+    and `take` the key in the object found there whose value is read. Both stand together or not at all.
+    """
 
     sources: Paths = Field(alias="from")
+    look_up: Annotated[str, AfterValidator(_reference)] | None = None
+    take: Path | None = None
     transform: Reading = Field(default="json", alias="as")
 
 
@@ -141,13 +201,18 @@ class LabelRule(Rule):
 
 
 class CustomFieldsRule(Rule):
-    """`[KIND.custom_fields]`: an object of the source whose keys are labels that the tenant invents.
+    """`[KIND.custom_fields]`: fields that the tenant invents: the keys of an object (`from`), or every top-level key
+    of the record with a `prefix` that no other rule reads or ignores.
 
-    Each label passes under its slug unless it is `declared` or `ignored`. A text listed in `nothing` counts as if
-    the label were absent.
+    Each passes under the key its definition in the source is bound to, or under the slug of its record key where it
+    has none, unless it is `declared` or `ignored`: by the record key, by the bound key, or by a label whose slug that
+    is. A text listed in `nothing` counts as if the field were absent. `quoted = true`: the object may also be the
+    JSON text of one, and an empty list says that there is no field.
     """
 
-    source: Path = Field(alias="from")
+    source: Path | None = Field(default=None, alias="from")
+    prefix: Annotated[str, AfterValidator(_prefix)] | None = None
+    quoted: bool = False
     nothing: Texts = ()
     declared: Mapping[str, LabelRule] = Field(default_factory=dict)
     ignored: Reasons = Field(default_factory=dict)
@@ -160,7 +225,7 @@ class KindMapping(Rule):
     stage: StageRule
     close_date: DayRule
     owner: OwnerRule
-    required: Annotated[tuple[Path, ...], BeforeValidator(_several)] = ()
+    required: SomePaths = ()
     custom: Mapping[CustomKey, CustomRule] = Field(default_factory=dict)
     custom_fields: CustomFieldsRule | None = None
     ignored: Reasons = Field(default_factory=dict)
@@ -173,13 +238,18 @@ class KindMapping(Rule):
         if self.amount.currency is not None:
             yield self.amount.currency, "amount.currency"
         yield from ((path, "stage") for path in self.stage.sources)
-        if self.stage.outcome is not None:
-            yield from ((path, "stage.outcome") for path in self.stage.outcome.sources)
-        yield from ((path, "close_date") for path in self.close_date.sources)
+        for rule, place in (
+            (self.stage.outcome, "outcome"),
+            (self.stage.within, "within"),
+            (self.stage.history, "history"),
+        ):
+            if rule is not None:
+                yield from ((path, f"stage.{place}") for path in rule.sources)
+        yield from ((path, "close_date") for path in (*self.close_date.closed, *self.close_date.sources))
         yield from ((path, "owner") for path in self.owner.sources)
-        for key, rule in self.custom.items():
-            yield from ((path, f"custom.{key}") for path in rule.sources)
-        if self.custom_fields is not None:
+        for key, entry in self.custom.items():
+            yield from ((path, f"custom.{key}") for path in entry.sources)
+        if self.custom_fields is not None and self.custom_fields.source is not None:
             yield self.custom_fields.source, "custom_fields"
 
     def fields(self) -> frozenset[str]:

@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from datetime import date
+from types import MappingProxyType
 from typing import Any
 
 from deals.identity import canonical, digest
 from deals.state import STANDARD, DealState, Json
+from mappings import language
 from mappings.currency import Money
-from mappings.grammar import KindMapping, OutcomeRule, StageRule
+from mappings.grammar import KindMapping
 from mappings.labels import Labels
-from mappings.language import Mapping
 from mappings.origins import Origin, origins
-from mappings.outcome import ABSENT, Mapped, Problem, Unmappable, Unreadable, shown
+from mappings.outcome import ABSENT, Hop, Mapped, Problem, Unmappable, Unreadable, shown
+from mappings.owners import owner_reader
 from mappings.paths import Record, finder, named
+from mappings.references import NONE, LookUps, References
 from mappings.rules import Rates, Rules
-from mappings.transforms import DAY_READERS, TRANSFORMS, identity, text
-from mappings.vocabulary import Vocabulary, near
+from mappings.stages import CLOSED, HopReader, StageWords, hop_reader, stage_reader
+from mappings.transforms import DAY_READERS, TRANSFORMS
 
-__all__ = ["Mapped", "Mapper", "Origin", "Problem", "Rates", "Rules", "Unmappable"]
+__all__ = ["NONE", "Hop", "Mapped", "Mapper", "Origin", "Problem", "Rates", "References", "Rules", "Unmappable"]
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class Mapper:
-    """Reads records of a connection as its table and its rules say. All rules are compiled when it is made."""
+    """Reads records of a connection as its table and its rules say. All rules are compiled when it is made.
 
-    def __init__(self, mapping: Mapping, rules: Rules) -> None:
+    `references` names the reference data that records are read with: `lookups` says which keys of it a record needs,
+    and `map` and `origins` are given what was found.
+    """
+
+    def __init__(self, mapping: language.Mapping, rules: Rules) -> None:
         self.mapping = mapping
         self.rules = rules
         self.version = digest(canonical({"mapping": mapping.version, "rules": rules.meaning()})).hex()
-        self._plans = {kind: _Plan(kind, mapping.source, rule, rules) for kind, rule in mapping.kinds.items()}
+        self._plans = self._compiled(_NO_LABELS)
+        self.references = frozenset[str]().union(*(plan.look_ups.names for plan in self._plans.values()))
+
+    def with_labels(self, labels: Mapping[str, str]) -> Mapper:
+        """This mapper with custom fields under the keys they are bound to: `labels` has the custom key of each record
+        key (the label in an object of custom fields, or the whole key where they have a prefix).
+
+        A bound key wins over the slug of the label; a `key` that the table declares wins over both. The version stays:
+        bindings are only ever added to, so they are facts of the connection and no setting.
+        """
+        other = copy(self)
+        other._plans = self._compiled(dict(labels))
+        return other
 
     def fields(self, kind: str) -> frozenset[str]:
         """The top-level record keys that the table claims for a kind."""
         return self.mapping.fields(kind)
 
-    def map(self, kind: str, record: dict[str, Any]) -> Mapped | Unmappable:
+    def lookups(self, kind: str, record: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        """The reference data that a record needs: its name, and the key in it."""
+        plan = self._plans.get(kind)
+        return () if plan is None or type(record) is not dict else plan.look_ups.keys(record)
+
+    def map(self, kind: str, record: dict[str, Any], known: References = NONE) -> Mapped | Unmappable:
         """The deal a record stands for, or all problems of it.
 
-        `record` is decoded JSON with numbers as int or Decimal. It is only read, and nothing in it makes this raise.
+        `record` is decoded JSON with numbers as int or Decimal; so is `known`, the reference data by name and key,
+        which needs to hold no more than what `lookups` asks for. Both are only read, and nothing in them makes this
+        raise.
         """
         plan = self._plans.get(kind)
         if plan is None:
@@ -46,19 +75,28 @@ class Mapper:
             return Unmappable((Problem("record", "UNKNOWN_KIND", what),))
         if type(record) is not dict:
             return Unmappable((Problem("record", "NOT_AN_OBJECT", f"found {shown(record)}; an object would be right"),))
-        return plan.read(record)
+        return plan.read(record, known)
 
-    def origins(self, kind: str, record: dict[str, Any]) -> dict[str, Origin]:
+    def origins(self, kind: str, record: dict[str, Any], known: References = NONE) -> dict[str, Origin]:
         """Where each field of the deal came from: the four standard ones and every custom key that the record gives."""
         rule = self.mapping.kinds.get(kind)
         if rule is None or type(record) is not dict:
             return {}
-        labels = self._plans[kind].labels
-        found = origins(rule, self.rules, record, labels.origins(record) if labels else {})
-        outcome = self.map(kind, record)
+        outcome, plan = self.map(kind, record, known), self._plans[kind]
+        stage = outcome.state.stage if isinstance(outcome, Mapped) else None
+        found = origins(rule, self.rules, record, known, stage)
+        if plan.labels is not None:
+            found |= plan.labels.origins(record)
         if isinstance(outcome, Unmappable):
             return found
         return {field: origin for field, origin in found.items() if field in STANDARD or field in outcome.state.custom}
+
+    def _compiled(self, labels: Mapping[str, str]) -> dict[str, _Plan]:
+        source = self.mapping.source
+        return {
+            kind: _Plan(kind, rule, self.rules, Labels(kind, source, rule, labels) if rule.custom_fields else None)
+            for kind, rule in self.mapping.kinds.items()
+        }
 
 
 class _Plan:
@@ -67,7 +105,9 @@ class _Plan:
     __slots__ = (
         "_alternatives",
         "_close_day",
+        "_hops",
         "_known",
+        "_look_up",
         "_money",
         "_owner",
         "_plain",
@@ -75,35 +115,44 @@ class _Plan:
         "_required_within",
         "_stage",
         "labels",
+        "look_ups",
     )
 
-    def __init__(self, kind: str, source: str, rule: KindMapping, rules: Rules) -> None:
+    def __init__(self, kind: str, rule: KindMapping, rules: Rules, labels: Labels | None) -> None:
         self._known = frozenset((*rule.fields(), *rule.ignored))
         self._required = frozenset(path for path in rule.required if "." not in path)
         self._required_within = [(path, finder((path,))) for path in rule.required if "." in path]
-        self._stage = _stage_reader(kind, rule.stage)
-        self._close_day = _day_reader(rule)
-        self._owner = _owner_reader(rule, rules)
+        words = StageWords(kind, rule.stage, rules.stage_words)
+        self._stage = stage_reader(kind, rule.stage, words)
+        self._hops: HopReader | None = None
+        if rule.stage.history is not None and rules.stage_history:
+            self._hops = hop_reader(rule.stage.history, words, rule.stage.unmapped)
+        self._close_day = _day_reader(rule, rules)
+        self._owner = owner_reader(rule.owner, rules)
         self._money = Money(rule.amount, rules)
         plain, alternatives = [], []
         for key, entry in rule.custom.items():
             read = TRANSFORMS[entry.transform]
+            if entry.look_up is not None:
+                continue
             if len(entry.sources) == 1 and "." not in entry.sources[0]:
                 plain.append((key, entry.sources[0], read))
             else:
                 alternatives.append((key, entry.sources, finder(entry.sources), read))
         self._plain, self._alternatives = plain, alternatives
-        self.labels = Labels(kind, source, rule) if rule.custom_fields is not None else None
+        self.look_ups = LookUps(rule, rules)
+        self._look_up = self.look_ups.read if self.look_ups else None
+        self.labels = labels
 
-    def read(self, record: Record) -> Mapped | Unmappable:
+    def read(self, record: Record, known: References) -> Mapped | Unmappable:
         custom: dict[str, Json] = {}
         flags: list[str] = []
         problems: list[Problem] = []
         if self._required_within or not self._required <= record.keys():
             self._demand(record, problems)
         stage = self._stage(record, flags, problems)
-        day = self._close_day(record, problems)
-        owner = self._owner(record, flags, problems)
+        day = self._close_day(record, stage, problems)
+        owner = self._owner(record, known, flags, problems)
         amount = self._money.read(record, day, custom, flags, problems)
         get = record.get
         for key, place, read in self._plain:
@@ -117,13 +166,21 @@ class _Plan:
                 custom[key] = None
         if self._alternatives:
             self._read_alternatives(record, custom, problems)
+        if self._look_up is not None:
+            self._look_up(record, known, custom, flags, problems)
         if self.labels is not None:
             self.labels.read(record, custom, flags, problems)
+        hops = () if self._hops is None else self._hops(record, flags)
         if problems:
             return Unmappable(tuple(problems))
         state = DealState(amount_cents=amount, stage=stage, close_date=day, owner_external_id=owner, custom=custom)
-        drift = () if self._known.issuperset(record) else tuple(record.keys() - self._known)
-        return Mapped(state, tuple(flags), drift)
+        drift = () if self._known.issuperset(record) else self._unclaimed(record)
+        return Mapped(state, tuple(flags), drift, hops)
+
+    def _unclaimed(self, record: Record) -> tuple[str, ...]:
+        """The record keys that no rule reads or ignores."""
+        labels, keys = self.labels, record.keys() - self._known
+        return tuple(keys if labels is None else (key for key in keys if not labels.claims(key)))
 
     def _demand(self, record: Record, problems: list[Problem]) -> None:
         """Report the required keys that the record does not bear."""
@@ -148,95 +205,20 @@ class _Plan:
                 problems.append(Problem(key, reason, f"{named(places, record)}: {error}"))
 
 
-def _stage_reader(kind: str, rule: StageRule) -> Callable[[Record, list[str], list[Problem]], str | None]:
-    find, words = finder(rule.sources), Vocabulary(rule.words)
-    passes = rule.unmapped == "pass"
-    decide = _outcome_reader(kind, rule.outcome) if rule.outcome is not None else None
+def _day_reader(rule: KindMapping, rules: Rules) -> Callable[[Record, str | None, list[Problem]], date | None]:
+    day = rule.close_date
+    open_places, closed_places = day.sources, (*day.closed, *day.sources)
+    find, find_closed = finder(open_places), finder(closed_places)
+    day_of, differ = DAY_READERS[day.transform](rules.zone), bool(day.closed)
 
-    def read(record: Record, flags: list[str], problems: list[Problem]) -> str | None:
-        place = rule.sources
+    def read(record: Record, stage: str | None, problems: list[Problem]) -> date | None:
+        closed = differ and stage in CLOSED
         try:
-            if decide is not None and (decided := decide(record)) is not None:
-                return decided
-            value = find(record)
-            if type(value) is str and (meaning := words.find(value)) is not None:
-                return meaning
-            if value is None or value is ABSENT or (word := text(value)) is None:
-                return None
-            if not passes:
-                raise _unknown(word, words.near(word), f"[{kind}.stage.words]")
-            flags.append("stage_passed")
-            return word
-        except _UnknownOutcome as error:
-            problems.append(Problem("stage", "UNKNOWN_STAGE", str(error)))
-        except Unreadable as error:
-            problems.append(Problem("stage", error.reason or "BAD_VALUE", f"{named(place, record)}: {error}"))
-        return None
-
-    return read
-
-
-class _UnknownOutcome(Unreadable):
-    """The outcome's key cannot be read; the message names it already."""
-
-
-def _outcome_reader(kind: str, rule: OutcomeRule) -> Callable[[Record], str | None]:
-    """The stage that the outcome's key decides; None when it leaves it to the stage's own key."""
-    find = finder(rule.sources)
-    words, undecided = Vocabulary(rule.words), Vocabulary({word: word for word in rule.open})
-
-    def decide(record: Record) -> str | None:
-        try:
-            value = find(record)
-            if value is None or value is ABSENT or (word := text(value)) is None:
-                return None
-            meaning = words.find(word)
-            if meaning is None and undecided.find(word) is None:
-                raise _unknown(word, near(word, rule.known), f"[{kind}.stage.outcome]")
-            return meaning
-        except Unreadable as error:
-            raise _UnknownOutcome(f"{named(rule.sources, record)}: {error}") from None
-
-    return decide
-
-
-def _unknown(word: str, hint: str, place: str) -> Unreadable:
-    return Unreadable(f"found {shown(word)}, a word the table does not know{hint}; add it to {place}", "UNKNOWN_STAGE")
-
-
-def _day_reader(rule: KindMapping) -> Callable[[Record, list[Problem]], date | None]:
-    places = rule.close_date.sources
-    find, day_of = finder(places), DAY_READERS[rule.close_date.transform]
-
-    def read(record: Record, problems: list[Problem]) -> date | None:
-        try:
-            value = find(record)
+            value = find_closed(record) if closed else find(record)
             return None if value is None or value is ABSENT else day_of(value)
         except Unreadable as error:
-            problems.append(Problem("close_date", error.reason or "BAD_DATE", f"{named(places, record)}: {error}"))
+            place = named(closed_places if closed else open_places, record)
+            problems.append(Problem("close_date", error.reason or "BAD_DATE", f"{place}: {error}"))
             return None
-
-    return read
-
-
-def _owner_reader(rule: KindMapping, rules: Rules) -> Callable[[Record, list[str], list[Problem]], str | None]:
-    places = rule.owner.sources
-    find, owners, may_be_null = finder(places), rules.owners, rules.owner_policy == "null"
-
-    def read(record: Record, flags: list[str], problems: list[Problem]) -> str | None:
-        try:
-            value = find(record)
-            if value is None or value is ABSENT or (owner := identity(value)) is None:
-                return None
-            if owners is None or owner in owners:
-                return owner if owners is None else owners[owner]
-            if not may_be_null:
-                what = f"found {shown(owner)}, who is not in the connection's owner table; add a line for them"
-                raise Unreadable(what, "OWNER_UNRESOLVED")
-            flags.append("owner_unresolved")
-        except Unreadable as error:
-            reason = error.reason or "BAD_VALUE"
-            problems.append(Problem("owner_external_id", reason, f"{named(places, record)}: {error}"))
-        return None
 
     return read

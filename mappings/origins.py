@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mappings.grammar import KindMapping
+from mappings.grammar import CustomRule, DayRule, KindMapping, StageRule
 from mappings.outcome import ABSENT, Unreadable
 from mappings.paths import Record, finder, named
+from mappings.references import USERS, References
 from mappings.rules import Rules
+from mappings.stages import CLOSED, decided_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +32,28 @@ READINGS: Mapping[str, str] = {
     "boolean": "true or false",
     "date": "the calendar day as written, never shifted through a zone",
     "day": "a calendar day, or days since 1970-01-01",
+    "zoned_day": "the day a date-time is in the connection's zone; a plain date is never shifted",
     "json": "the value as it is",
 }
 """Each transform in words."""
 
 
-def origins(rule: KindMapping, rules: Rules, record: Record, labels: Mapping[str, Origin]) -> dict[str, Origin]:
-    """The origin of the four standard fields, of each custom key the record gives, and of `labels`."""
+def origins(rule: KindMapping, rules: Rules, record: Record, known: References, stage: str | None) -> dict[str, Origin]:
+    """The origin of the four standard fields and of each custom key that a rule of the table reads from the record.
+
+    `known` is the reference data the record was read with, `stage` the ledger's word that it came to.
+    """
     found = {
         "amount_cents": _amount(rule, rules, record),
-        "stage": _stage(rule, record),
-        "close_date": _plain(rule.close_date.sources, record, READINGS[rule.close_date.transform]),
-        "owner_external_id": _plain(rule.owner.sources, record, owner_words(rules)),
+        "stage": _stage(rule.stage, rules, record),
+        "close_date": _close_date(rule.close_date, rules, record, stage),
+        "owner_external_id": _owner(rule, rules, record, known),
     }
     found |= _money_keys(rule, rules, record)
     for key, entry in rule.custom.items():
         if _raw(entry.sources, record) is not ABSENT:
-            found[key] = _plain(entry.sources, record, READINGS[entry.transform])
-    return {**found, **labels}
+            found[key] = _custom(entry, record, known)
+    return found
 
 
 def money_words(rules: Rules) -> str:
@@ -63,9 +69,12 @@ def money_words(rules: Rules) -> str:
 
 def owner_words(rules: Rules) -> str:
     """How an owner is read, in words."""
+    otherwise = "null" if rules.owner_policy == "null" else "parked"
+    if rules.owners_by == "email":
+        return f"the owner's e-mail among the source's users, in lower case; an owner without one is {otherwise}"
     if rules.owners is None:
         return "the source's own id"
-    return f"the connection's owner table; an owner not in it is {'null' if rules.owner_policy == 'null' else 'parked'}"
+    return f"the connection's owner table; an owner not in it is {otherwise}"
 
 
 def _amount(rule: KindMapping, rules: Rules, record: Record) -> Origin:
@@ -92,14 +101,64 @@ def _money_keys(rule: KindMapping, rules: Rules, record: Record) -> dict[str, Or
     return found
 
 
-def _stage(rule: KindMapping, record: Record) -> Origin:
-    stage = rule.stage
-    if stage.outcome is not None:
-        decided = _plain(stage.outcome.sources, record, "the outcome's words decide before the stage is looked at")
-        if isinstance(decided.raw, str) and decided.raw.strip() in stage.outcome.words:
+def compare_words(rule: StageRule) -> str:
+    """How a stage word is found in a table, in words."""
+    return "by its slug" if rule.compare == "slug" else "exactly as written"
+
+
+def _stage(rule: StageRule, rules: Rules, record: Record) -> Origin:
+    if rule.outcome is not None:
+        decided = _plain(rule.outcome.sources, record, "the outcome's words decide before the stage is looked at")
+        if decided_by(rule.outcome, rule.compare, decided.raw):
             return decided
-    unknown = "an unknown word passes as it is" if stage.unmapped == "pass" else "an unknown word parks"
-    return _plain(stage.sources, record, f"the table's vocabulary, exactly as written; {unknown}")
+    unknown = "an unknown word passes as it is" if rule.unmapped == "pass" else "an unknown word parks"
+    stage = _plain(rule.sources, record, f"the table's vocabulary, {compare_words(rule)}; {unknown}")
+    if rules.stage_words:
+        stage = replace(stage, rule=f"{stage.rule}; the connection's own words come first")
+    if rule.within is None:
+        return stage
+    second = _plain(rule.within.sources, record, "")
+    own = isinstance(second.raw, str | int) and str(second.raw).strip() in rule.within.words
+    words = f"the words of its own {second.source}" if own else f"the general words, its {second.source} having none"
+    raw = {stage.source: stage.raw, second.source: second.raw}
+    return Origin(f"{stage.source}, {second.source}", raw, f"{stage.rule}; {words}")
+
+
+def _close_date(rule: DayRule, rules: Rules, record: Record, stage: str | None) -> Origin:
+    reading = READINGS[rule.transform]
+    if rule.transform == "zoned_day":
+        reading = f"{reading} ({rules.zone})"
+    if not rule.closed:
+        return _plain(rule.sources, record, reading)
+    if stage in CLOSED:
+        return _plain((*rule.closed, *rule.sources), record, f"{reading}; the deal is closed")
+    return _plain(rule.sources, record, f"{reading}; the deal is not closed")
+
+
+def _owner(rule: KindMapping, rules: Rules, record: Record, known: References) -> Origin:
+    owner = _plain(rule.owner.sources, record, owner_words(rules))
+    if rules.owners_by != "email" or owner.raw is None:
+        return owner
+    return _looked_up(owner, known, (USERS, "email"))
+
+
+def _custom(rule: CustomRule, record: Record, known: References) -> Origin:
+    origin = _plain(rule.sources, record, READINGS[rule.transform])
+    if rule.look_up is None or rule.take is None:
+        return origin
+    how = f"{rule.take} of what {rule.look_up} has under the key in {origin.source}; {origin.rule}"
+    return _looked_up(replace(origin, rule=how), known, (rule.look_up, rule.take))
+
+
+def _looked_up(origin: Origin, known: References, place: tuple[str, str]) -> Origin:
+    """An origin in the record with what reference data had for it."""
+    name, taken = place
+    key = str(origin.raw).strip() if isinstance(origin.raw, str | int) else ""
+    found = known.get(name, {}).get(key)
+    raw = None if found is None else _raw((taken,), dict(found))
+    where = f"{name}.{taken}"
+    raws = {origin.source: origin.raw, where: None if raw is ABSENT else raw}
+    return Origin(f"{origin.source}, {where}", raws, origin.rule)
 
 
 def _plain(paths: Sequence[str], record: Record, rule: str) -> Origin:

@@ -37,16 +37,28 @@ class Problem:
     message: str
 
 
+class Hop(msgspec.Struct, frozen=True, gc=False):
+    """One stage move that the source kept in the record: `stage` is where it led to, in the ledger's word.
+
+    `entry` is the identity of the source's own entry, 32 bytes. Entries that say the very same are told apart by which
+    of them it is, so an identity occurs once in a record and stays while the source only adds entries at the end.
+    """
+
+    entry: bytes
+    stage: str
+
+
 class Mapped(msgspec.Struct, frozen=True, gc=False):
     """A record as a canonical deal. A struct and not a dataclass: a first load makes one for every record.
 
     `flags` name what a person should know (`amount_rounded`, `currency_defaulted`, ...); `drift` the record's keys
-    that the mapping neither claims nor ignores.
+    that the mapping neither claims nor ignores; `hops` the stage moves the source kept in it, oldest first.
     """
 
     state: DealState
     flags: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
+    hops: tuple[Hop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

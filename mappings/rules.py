@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
 from deals.money import AmountUnit, currency_code
 from deals.state import number
+from mappings.vocabulary import slug
 
 CurrencyPolicy: TypeAlias = Literal["park", "convert", "pass"]
 OwnerPolicy: TypeAlias = Literal["park", "null"]
+OwnersBy: TypeAlias = Literal["source_id", "email"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +55,16 @@ class Rules:
     its close date, or passed. `pass` declares that the tenant has one currency, the ledger's, whatever its records
     say: the number is taken as it stands, with the exponent of the ledger's currency. `default_currency` stands in
     for a missing one. `amount_unit` is what the source counts in. `owners` turns the source's owner ids into the
-    ledger's (None: they pass as they are); an owner who is not in it parks the record or becomes null.
+    ledger's (None: they pass as they are); `owners_by = "email"` names them by the lower-cased e-mail that the source's
+    reference data `users` has for the id. An owner whom neither knows parks the record or becomes null.
 
-    Raises `ValueError` for a currency that is not in ISO 4217.
+    `stage_words` are added to the stage words of every kind, those of single pipelines included, and win over them.
+    `zone` is where a `zoned_day` is looked at. `stage_history = False` leaves the stage moves unread that a table's
+    `[KIND.stage.history]` names.
+
+    Raises `ValueError` for a currency that is not in ISO 4217, a zone that is not in the time zone database, an empty
+    stage word or meaning, two stage words that are spelt alike and mean different things, and for both an owner table
+    and owners by e-mail.
     """
 
     ledger_currency: str
@@ -64,17 +74,31 @@ class Rules:
     rates: Rates | None = None
     owners: Mapping[str, str] | None = field(default=None, repr=False)
     owner_policy: OwnerPolicy = "park"
+    owners_by: OwnersBy = "source_id"
+    stage_words: Mapping[str, str] = field(default_factory=dict)
+    zone: str = "UTC"
+    stage_history: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger_currency", currency_code(self.ledger_currency))
         if self.default_currency is not None:
             object.__setattr__(self, "default_currency", currency_code(self.default_currency))
+        if self.owners is not None and self.owners_by == "email":
+            raise ValueError("owners are named by a table or by their e-mail, not by both; leave one of the two out")
+        _check_zone(self.zone)
+        _check_words(self.stage_words)
 
     def meaning(self) -> dict[str, Any]:
         """The rules as JSON: equal for rules that read every record alike. `from_meaning` reads it back."""
         rates = self.rates and {
             code: [[day.isoformat(), format(number(rate), "f")] for day, rate in rows]
             for code, rows in self.rates.by_currency.items()
+        }
+        later = {
+            "owners_by": (self.owners_by, "source_id"),
+            "stage_words": (dict(self.stage_words), {}),
+            "zone": (self.zone, "UTC"),
+            "stage_history": (self.stage_history, True),
         }
         return {
             "ledger_currency": self.ledger_currency,
@@ -84,6 +108,8 @@ class Rules:
             "rates": rates,
             "owners": None if self.owners is None else dict(self.owners),
             "owner_policy": self.owner_policy,
+            # Left out where they are not used: rules written down before these existed keep their version.
+            **{name: value for name, (value, default) in later.items() if value != default},
         }
 
     @classmethod
@@ -93,3 +119,22 @@ class Rules:
         rows = () if rates is None else ((code, *row) for code, listed in rates.items() for row in listed)
         read = Rates.of((code, date.fromisoformat(day), Decimal(rate)) for code, day, rate in rows)
         return cls(**{**data, "rates": None if rates is None else read})
+
+
+def _check_zone(zone: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{zone!r} is no time zone; a name such as Europe/Berlin or UTC would be right") from None
+
+
+def _check_words(words: Mapping[str, str]) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for word, meant in words.items():
+        if not word.strip() or not meant or meant != meant.strip():
+            raise ValueError(
+                f"the stage word {word!r} means {meant!r}; a word and its meaning, neither empty, are right"
+            )
+        other, meaning = seen.setdefault(slug(word), (word, meant))
+        if meaning != meant:
+            raise ValueError(f"the stage word {word!r} means {meant!r}, and {other!r} means {meaning!r}; keep one")

@@ -13,7 +13,7 @@ from mappings.labels import Labels
 from mappings.language import parse
 from mappings.observed import Observed, Seen
 from mappings.soundness import MONEY_KEYS
-from mappings.vocabulary import LONGEST_SLUG, Vocabulary, plain_word, slug
+from mappings.vocabulary import LONGEST_SLUG, Compare, Vocabulary, plain_word, slug
 
 __all__ = ["Observed", "suggest"]
 
@@ -21,20 +21,23 @@ LISTED = 40
 """So many owners, currencies or unclaimed keys are listed; of the rest only the number is said."""
 
 
-def suggest(source: str, observed: Observed, shipped: str) -> str:
+def suggest(source: str, observed: Observed, shipped: str, labels: Mapping[str, str] | None = None) -> str:
     """A commented table for a tenant: `shipped`, the source's own table, with the tenant's stage words added.
 
     Every stage word seen gets a line with its count. A word the shipped table does not know becomes its slug; where
     that is taken, a number is put behind it, so that no two stages are merged and none is paid as won by its spelling
     alone. Custom fields, currencies, owners and unclaimed keys are listed in comments with counts; labels that would
     collide get a key of their own. The result parses, and parks nothing because of a stage that was seen (of up to
-    300 words a key, each of up to 200 characters). Pure: the same observations give the same text.
+    300 words a key, each of up to 200 characters), unless a pipeline with words of its own does not list it, or the
+    outcome contradicts it. `labels` is the custom key that each record key of a custom field is bound to. Pure: the
+    same observations give the same text.
     """
     mapping = parse(shipped, name=f"the shipped table of {source}")
     lines = shipped.removeprefix("\ufeff").split("\n")
     seen_kinds = {kind: observed.kinds.get(kind, Seen()) for kind in mapping.kinds}
     for kind, rule in mapping.kinds.items():
-        for section, added in _additions(kind, mapping.source, rule, seen_kinds[kind]):
+        fields = Labels(kind, mapping.source, rule, labels or {}) if rule.custom_fields is not None else None
+        for section, added in _additions(kind, rule, fields, seen_kinds[kind]):
             if added:
                 place = _end_of(lines, section)
                 lines[place:place] = added
@@ -47,7 +50,7 @@ def suggest(source: str, observed: Observed, shipped: str) -> str:
     return "\n".join(lines)
 
 
-def _additions(kind: str, source: str, rule: KindMapping, seen: Seen) -> Iterator[tuple[str, list[str]]]:
+def _additions(kind: str, rule: KindMapping, fields: Labels | None, seen: Seen) -> Iterator[tuple[str, list[str]]]:
     """What is put into which section of the table."""
     if not seen.count:
         return
@@ -55,10 +58,14 @@ def _additions(kind: str, source: str, rule: KindMapping, seen: Seen) -> Iterato
     if rule.amount.currency is not None:
         yield f"{kind}.amount", _counted("currencies", _words_at((rule.amount.currency,), seen))
     yield f"{kind}.owner", _counted("owners", _words_at(rule.owner.sources, seen))
-    if rule.custom_fields is not None:
-        labels = seen.at(rule.custom_fields.source).within
-        yield f"{kind}.custom_fields.declared", _labels(Labels(kind, source, rule), labels, source, rule)
-    yield f"{kind}.ignored", _unclaimed(rule, seen)
+    known = {*rule.fields(), *rule.ignored}
+    unclaimed = {key: values for key, values in seen.within.items() if key not in known}
+    if fields is not None:
+        invented = {key: unclaimed.pop(key) for key in [*unclaimed] if fields.claims(key)}
+        if rule.custom_fields is not None and rule.custom_fields.source is not None:
+            invented = seen.at(rule.custom_fields.source).within
+        yield f"{kind}.custom_fields.declared", _labels(fields, invented, rule)
+    yield f"{kind}.ignored", _unclaimed(unclaimed)
 
 
 def _stages(kind: str, rule: StageRule, seen: Seen) -> Iterator[tuple[str, list[str]]]:
@@ -67,41 +74,43 @@ def _stages(kind: str, rule: StageRule, seen: Seen) -> Iterator[tuple[str, list[
         taken |= set(rule.outcome.words.values())
         undecided = dict.fromkeys(rule.outcome.open, "left to the stage")
         found = _words_at(rule.outcome.sources, seen)
-        yield f"{kind}.stage.outcome.words", _stage_lines(found, {**undecided, **rule.outcome.words}, taken)
-    yield f"{kind}.stage.words", _stage_lines(_words_at(rule.sources, seen), rule.words, taken)
+        known = {**undecided, **rule.outcome.words}
+        yield f"{kind}.stage.outcome.words", _stage_lines(found, known, taken, rule.compare)
+    if rule.within is not None:
+        what = f"values of {', else '.join(rule.within.sources)}"
+        yield f"{kind}.stage.within", _counted(what, _words_at(rule.within.sources, seen))
+    yield f"{kind}.stage.words", _stage_lines(_words_at(rule.sources, seen), rule.words, taken, rule.compare)
 
 
-def _stage_lines(found: Mapping[str, int], words: Mapping[str, str], taken: set[str]) -> list[str]:
+def _stage_lines(found: Mapping[str, int], words: Mapping[str, str], taken: set[str], compare: Compare) -> list[str]:
     """A comment for each word the table knows, a line for each it does not; `taken` grows by the new meanings."""
-    known = Vocabulary(words)
-    lines = []
+    known, lines = dict(words), []
     for word, times in _by_count(found):
-        meaning = known.find(word)
+        meaning = Vocabulary(known, compare).find(word)
         if meaning is not None:
             lines.append(f"# {_quoted(word)}, {meaning}: seen {times}x")
             continue
         plain = slug(word)
-        meaning = _free(plain, taken)
+        meaning = known[word] = _free(plain, taken)
         taken.add(meaning)
         check = f"; CHECK: another stage is {plain!r} already" if meaning != plain else ""
         lines.append(f"{_quoted(word)} = {_quoted(meaning)}   # seen {times}x{check}")
     return lines
 
 
-def _labels(labels: Labels, seen: Mapping[str, Seen], source: str, rule: KindMapping) -> list[str]:
+def _labels(labels: Labels, seen: Mapping[str, Seen], rule: KindMapping) -> list[str]:
     """A comment for each custom field with the key it passes under; a declaration where that key is taken."""
     assert rule.custom_fields is not None
-    declared, ignored = rule.custom_fields.declared, rule.custom_fields.ignored
-    used = {*rule.custom, *MONEY_KEYS, *RESERVED, *(labels.key(label)[0] for label in declared)}
+    used = {*rule.custom, *MONEY_KEYS, *RESERVED, *(labels.key(label)[0] for label in rule.custom_fields.declared)}
     lines = []
     for label, values in sorted(seen.items(), key=lambda item: (-item[1].count, item[0])):
-        if label in declared or label in ignored or not _is_unicode(label):
+        if labels.settled(label) or not _is_unicode(label):
             continue
         key, taken_by = labels.key(label)
         what = f"{values.count} records, {values.kinds_of_value()}"
         if key in used:
             by = taken_by or "another label"
-            key = _free(f"{source}_{slug(label)}"[:LONGEST_SLUG], used)
+            key = _free(f"{labels.source}_{slug(label)}"[:LONGEST_SLUG], used)
             lines.append(f"{_quoted(label)} = {{ key = {_quoted(key)} }}   # {what}; CHECK: its key is taken by {by}")
         else:
             lines.append(f"# {_quoted(label)}: {what}, passes as {key}")
@@ -109,9 +118,7 @@ def _labels(labels: Labels, seen: Mapping[str, Seen], source: str, rule: KindMap
     return lines
 
 
-def _unclaimed(rule: KindMapping, seen: Seen) -> list[str]:
-    known = {*rule.fields(), *rule.ignored}
-    found = {key: values for key, values in seen.within.items() if key not in known}
+def _unclaimed(found: Mapping[str, Seen]) -> list[str]:
     keys = sorted(found, key=lambda key: (-found[key].count, key))
     lines = ["# Neither read nor ignored so far; pass it in the section above, or give a reason here:"] if keys else []
     for key in keys[:LISTED]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
+from zoneinfo import ZoneInfo
 
 from deals.state import Json, json_value
 from mappings.outcome import Unreadable, shown
 
 Transform: TypeAlias = Callable[[Any], Json]
+DayReader: TypeAlias = Callable[[Any], date | None]
 Numbers: TypeAlias = Literal["json", "text"]
 
 FIRST_YEAR, LAST_YEAR = 1900, 2999
@@ -21,6 +23,8 @@ FIRST_YEAR, LAST_YEAR = 1900, 2999
 
 _PLAIN = 10**18
 """Integers below it are canonical as they are."""
+
+_PLAIN_DATE = len("2026-01-31")
 
 DEEPEST = 32
 """Lists and objects within a custom value may lie so deep."""
@@ -101,6 +105,33 @@ def day_number(value: Any) -> date | None:
     return _DAY_ZERO + timedelta(days=value)
 
 
+@lru_cache(maxsize=64)
+def zoned_day(zone: str) -> DayReader:
+    """A reader of the day that an ISO 8601 date-time is in a time zone (its name in the time zone database).
+
+    A date-time without an offset is UTC. A plain date is that day in every zone, and never shifted.
+    """
+    where = ZoneInfo(zone)
+
+    @lru_cache(maxsize=8192)
+    def day_at(bare: str) -> date:
+        try:
+            at = datetime.fromisoformat(bare)
+        except ValueError:
+            raise _unfit(bare, "a date-time with an offset that exists") from None
+        day = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(where).date()
+        if not FIRST_YEAR <= day.year <= LAST_YEAR:
+            raise _unfit(bare, _SENSIBLE)
+        return day
+
+    def read(value: Any) -> date | None:
+        day = calendar_date(value)
+        bare = value.strip()
+        return day if len(bare) <= _PLAIN_DATE else day_at(bare)
+
+    return read
+
+
 def anything(value: Any) -> Json:
     """Any JSON value in its canonical form, up to 32 levels deep."""
     kind = type(value)
@@ -137,8 +168,10 @@ TRANSFORMS: Mapping[str, Transform] = MappingProxyType(
 )
 """What a table may write after `as`, for custom keys."""
 
-DAY_READERS: Mapping[str, Callable[[Any], date | None]] = MappingProxyType({"date": calendar_date, "day": day_number})
-"""What a table may write after `as`, for the close date."""
+DAY_READERS: Mapping[str, Callable[[str], DayReader]] = MappingProxyType(
+    {"date": lambda _: calendar_date, "day": lambda _: day_number, "zoned_day": zoned_day}
+)
+"""What a table may write after `as`, for the close date: the reader for a connection in a zone."""
 
 
 @lru_cache(maxsize=8192)
