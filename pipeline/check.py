@@ -14,7 +14,7 @@ from pipeline.faults import SettingsError
 from pipeline.settings import Settings
 from pipeline.wiring import connected, open_remote
 
-NOT_YET = ("webhook", "reconcile_every", "account")
+NOT_YET = ("reconcile_every", "account")
 """Keys of a connection that are accepted and that nothing reads: whoever sets one should not rely on it."""
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from pipeline.store import connections, outbox, runs
+from pipeline.store import connections, hints, inbox, outbox, runs
 from pipeline.store.session import now
 from pipeline.wiring import App
 
@@ -20,7 +20,7 @@ class Due(NamedTuple):
 
 
 def due(app: App) -> list[Due]:
-    """What should be started now: pulls and sweeps by their intervals, the publisher when something waits.
+    """What should be started now: pulls and sweeps by their intervals, fetches and the publisher when something waits.
 
     A connection that was never pulled is due at once. One whose source refuses us is left alone until a run by hand
     succeeds. Nothing is written: a message sent twice finds the lease taken, or nothing left to do.
@@ -39,6 +39,11 @@ def due(app: App) -> list[Due]:
             elif row is not None and _passed(tx, "sweep", number, settings.sweep_every, instant):
                 found.append(Due("sweep", name))
         next_event = outbox.next_due(tx)
+        waiting, wanted = inbox.connections_waiting(tx), hints.due(tx, instant)
+        for name in app.settings.connections:
+            row = known.get(name)
+            if row is not None and (row.id in waiting or (row.id in wanted and row.state != "refused")):
+                found.append(Due("fetch", name))
     if next_event is not None and next_event <= instant:
         found.append(Due("publish", ""))
     return found

@@ -124,7 +124,8 @@ class LedgerSettings(_Strict):
 class Webhook(_Strict):
     """`[connections.NAME.webhook]`: how deliveries are told from forgeries; any one of `secrets` verifies.
 
-    Checked, and read by nothing yet: this version receives no deliveries, as `dealsync check` says.
+    What is not set is as the source's own contract says, see `connectors.hints.Webhooks`. `tolerance` bounds the signed
+    time. With `workspace_id`, a delivery must say that it comes from there.
     """
 
     secrets: list[SecretSetting] = Field(min_length=1, max_length=10)
@@ -143,7 +144,7 @@ class Connection(_Strict):
 
     `options` is the source's own options model. `park_limit` is the share of a run's records that may be parked before
     the run stops. `rates` and a `file` of `owners` are absolute paths; `mapping` is relative to the configuration.
-    `reconcile_every`, `account` and `webhook` are read by nothing yet.
+    `reconcile_every` and `account` are read by nothing yet.
     """
 
     source: Annotated[str, PlainValidator(_source)]

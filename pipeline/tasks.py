@@ -12,10 +12,11 @@ from connectors.faults import Fault
 from ledger.port import LedgerFault
 from pipeline import schedule
 from pipeline.faults import Busy, PipelineFault
-from pipeline.fetch import fetch as fetch_deal
+from pipeline.heed import heed
 from pipeline.publish import publish as publish_events
 from pipeline.pull import pull as pull_connection
 from pipeline.settings import load
+from pipeline.store import inbox
 from pipeline.sweep import sweep as sweep_connection
 from pipeline.wiring import App, open_app
 
@@ -43,9 +44,9 @@ def sweep(*, connection: str, **_: object) -> None:
 
 
 @shared_task(name="fetch", queue="hint", throws=EXPECTED)
-def fetch(*, connection: str, source_id: str, **_: object) -> None:
-    """Fetch one deal, then ring for its events."""
-    fetch_deal(_app(), connection, source_id)
+def fetch(*, connection: str, **_: object) -> None:
+    """Fetch the deals that deliveries of a connection hinted at, then ring for their events."""
+    heed(_app(), connection)
     ring("publish")
 
 
@@ -60,9 +61,11 @@ def publish(**_: object) -> None:
 
 @shared_task(name="tick", queue="maintenance", throws=EXPECTED)
 def tick(**_: object) -> None:
-    """Ring for whatever is due: the schedule, and the rescue of work whose message never came."""
+    """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget old deliveries."""
     for work in schedule.due(_app()):
         ring(work.verb, **({"connection": work.connection} if work.connection else {}))
+    with _app().store.write() as tx:
+        inbox.forget(tx)
 
 
 def use_broker(url: str) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import deals, demo, ledger, mapping, operations, parked, runs, sandbox, setup
+from edge.cli import deals, demo, ledger, mapping, operations, parked, runs, sandbox, serve, setup
 from edge.cli.exits import BUG, INTERRUPTED, UNREAD, code_of, told
 from edge.cli.terminal import Terminal, leave, open_nowhere
 
@@ -57,6 +57,7 @@ app.add_typer(deals.app)
 app.add_typer(parked.group, name="parked")
 app.add_typer(mapping.group, name="mapping")
 app.add_typer(ledger.group, name="ledger")
+app.add_typer(serve.app)
 app.add_typer(sandbox.app)
 
 

@@ -28,7 +28,16 @@ def serve(terminal: Terminal, app: Any, address: tuple[str, int], what: str, pat
         terminal.document({"url": url, "host": host, "port": port})
     else:
         terminal.line(f"{what} listens on {url}; Ctrl-C ends it")
-    settings = uvicorn.Config(app, log_config=None, server_header=False, timeout_graceful_shutdown=_GRACE_S)
+    settings = uvicorn.Config(
+        app,
+        interface="asgi3",
+        log_config=None,
+        access_log=False,  # a line a request costs more than the request, and says what the metrics say
+        server_header=False,
+        proxy_headers=False,  # nobody asks where a request came from
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
     signal.signal(signal.SIGTERM, _done)
     uvicorn.Server(settings).run(sockets=[listening])
 

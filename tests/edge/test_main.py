@@ -60,6 +60,7 @@ COMMANDS = [
         "status",
         "doctor",
         "migrate",
+        "serve",
         "sandbox",
     ),
     *("deals", "parked", "mapping", "ledger"),

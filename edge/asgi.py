@@ -1,0 +1,96 @@
+"""The application that `dealsync serve` serves: the webhook receiver, and beside it what monitors ask."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edge.counting import Counting, Level
+from edge.webhooks import PATH, Webhooks
+from pipeline.doorbell import doorbell
+from pipeline.faults import PipelineFault
+from pipeline.levels import levels
+from pipeline.receive import doors
+from pipeline.wiring import App
+
+_READY_FOR_S = 1.0
+"""The store is asked at most so often whether it is there, whoever asks us."""
+
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+log = structlog.get_logger()
+
+
+class Served:
+    """The application over an opened store, from its first request to `close`."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._bell = doorbell(app)
+        self._counting = Counting(lambda: [Level(*level) for level in levels(app)])
+        self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
+        self._rest: ASGIApp = Starlette(
+            routes=[
+                Route("/livez", _alive),
+                Route("/readyz", self._answering(self._ready)),
+                Route("/metrics", self._answering(self._metrics)),
+            ]
+        )
+        self._checking = threading.Lock()
+        self._checked = -_READY_FOR_S
+        self._problem = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"].startswith(PATH):
+            await self._webhooks(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    def close(self) -> None:
+        """Commit what was received, then stop looking at records."""
+        self._webhooks.close()
+        self._bell.close()
+
+    def _answering(self, answer: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(_: Request) -> Response:
+            return await run_in_threadpool(answer)
+
+        return endpoint
+
+    def _ready(self) -> Response:
+        """Whether deliveries can be taken in: whether the store answers."""
+        with self._checking:
+            if time.monotonic() - self._checked >= _READY_FOR_S:
+                try:
+                    self._app.store.now()
+                    self._problem = ""
+                except PipelineFault as fault:
+                    self._problem = "the store does not answer"
+                    log.warning("store.unavailable", reason=str(fault))
+                self._checked = time.monotonic()
+            problem = self._problem
+        if problem:
+            return JSONResponse({"ready": False, "reason": problem}, 503, {"Retry-After": "2"})
+        return JSONResponse({"ready": True})
+
+    def _metrics(self) -> Response:
+        try:
+            return Response(self._counting.text(), media_type=_METRICS)
+        except PipelineFault as fault:
+            log.warning("metrics.unavailable", reason=str(fault))
+            return JSONResponse({"error": "the store does not answer"}, 503, {"Retry-After": "5"})
+
+
+async def _alive(_: Request) -> Response:
+    """The process lives; whether it can do its work is `/readyz`."""
+    return JSONResponse({"alive": True})

@@ -1,0 +1,80 @@
+"""Counting: what `/metrics` tells, in the format of Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class Level(NamedTuple):
+    """How much of something there is at a connection now."""
+
+    name: str
+    connection: str
+    number: int
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is nobody's question
+
+LEVELS = {
+    "waiting": "Deliveries that nobody has read yet.",
+    "unknown": "Deliveries of events that need no looking at, of the last 30 days.",
+    "unreadable": "Deliveries that were proven but cannot be read, of the last 30 days.",
+    "hinted": "Deals that deliveries ask to look at.",
+    "unpublished": "Events that are not in the ledger yet.",
+}
+
+
+class Counting:
+    """The counters of this process, and levels read from the store when somebody asks, at most every few seconds."""
+
+    def __init__(self, levels: Callable[[], list[Level]], *, fresh_s: float = 5.0) -> None:
+        self._registry = CollectorRegistry()
+        self._received = Counter(
+            "dealsync_deliveries", "Deliveries answered with 2xx.", ["connection", "outcome"], registry=self._registry
+        )
+        self._refused = Counter(
+            "dealsync_deliveries_refused", "Requests refused.", ["connection", "reason"], registry=self._registry
+        )
+        self._registry.register(_Levels(levels, fresh_s))
+
+    def received(self, connection: str, outcome: str) -> None:
+        """A delivery is in the inbox: `accepted`, or `known` already."""
+        self._received.labels(connection, outcome).inc()
+
+    def refused(self, connection: str, reason: str) -> None:
+        """A request was refused; `connection` is empty where there is none of that name."""
+        self._refused.labels(connection, reason).inc()
+
+    def text(self) -> bytes:
+        """All of it, as monitors read it. Raises what reading the store raises."""
+        return generate_latest(self._registry)
+
+
+class _Levels(Collector):
+    def __init__(self, levels: Callable[[], list[Level]], fresh_s: float) -> None:
+        self._read = levels
+        self._fresh_s = fresh_s
+        self._known: list[Level] = []
+        self._until = 0.0
+
+    def describe(self) -> list[Metric]:
+        """Nothing is asked of the store before somebody wants to know."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One gauge for each kind of level."""
+        if time.monotonic() >= self._until:
+            self._known = self._read()
+            self._until = time.monotonic() + self._fresh_s
+        for name, meaning in LEVELS.items():
+            gauge = GaugeMetricFamily(f"dealsync_{name}", meaning, labels=["connection"])
+            for level in self._known:
+                if level.name == name:
+                    gauge.add_metric([level.connection], level.number)
+            yield gauge
