@@ -1,0 +1,78 @@
+"""cPod's cursor: what pages look like, which rows are asked for, and where a read under way stands."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from connectors.cpod.envelope import Shape
+from connectors.source import Cursor
+
+Hide: TypeAlias = Literal["both", "include_deleted", "includeDeleted", "none", "named"]
+"""How deleted rows are asked for: by both names at once, by one, not at all, or by the name that was set."""
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where a list is read on: at a cursor, or at a numbered page.
+
+    `last` is the id of the last row read, by which numbered pages are joined again. `rows` counts what was read,
+    `restarts` how often a cursor had died.
+    """
+
+    cursor: str | None = None
+    page: int = 1
+    last: str | None = None
+    rows: int = 0
+    restarts: int = 0
+
+
+class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A read under way.
+
+    `whole` marks a sweep's, which a pull must not go on with, nor the other way round. `since` is what the
+    changed-since parameter was set to. `living` counts rows that are not deleted; `owner` is the one all of them have,
+    "" before the first, None once there are several. `newest` is the newest `updated_at` among them.
+    """
+
+    began: str
+    whole: bool
+    place: Place = Place()
+    since: str | None = None
+    ignored: bool = False
+    living: int = 0
+    deleted: int = 0
+    owner: str | None = ""
+    newest: str | None = None
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the cursor holds.
+
+    `watermark` is the newest `updated_at` up to which everything was read. `most` is the largest number of living
+    rows that a complete read has shown.
+    """
+
+    shape: Shape | None = None
+    hide: Hide | None = None
+    watermark: str | None = None
+    most: int = 0
+    scan: Scan | None = None
+
+    def cursor(self) -> Cursor:
+        """This state as the JSON object that is committed."""
+        built: Cursor = msgspec.to_builtins(self)
+        return built
+
+
+def read(cursor: Cursor | None) -> State | None:
+    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
+    try:
+        return State() if cursor is None else msgspec.convert(cursor, State)
+    except msgspec.ValidationError:
+        return None
+
+
+def later(one: str | None, other: str | None) -> str | None:
+    """The later of two watermarks: they never move back."""
+    return max(one or "", other or "") or None

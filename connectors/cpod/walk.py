@@ -1,0 +1,167 @@
+"""A walk: one list read to its end, by its cursors or by numbered pages, while it changes underneath."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from connectors.cpod.cursor import Place
+from connectors.cpod.envelope import Shape
+from connectors.cpod.lists import Lists, Sheet, TurnedDown
+from connectors.faults import Unintelligible
+
+SHORT = "the total that the list tells is not the number of rows it showed"
+FAR = "rows moved so far between two numbered pages that some may have been skipped"
+
+_RESTARTS = 3
+_STILL = 2
+_SEAMS = 5
+
+
+class Step(NamedTuple):
+    """One page of a walk, and the place to resume at once it is committed; None at the end.
+
+    `begins` says that the list is read from its beginning, for the first time or because its cursor had died.
+    """
+
+    sheet: Sheet
+    after: Place | None
+    begins: bool
+    doubts: tuple[str, ...]
+
+
+class Walk:
+    """Reads `path` from a place on, with the same `params` throughout; a list's cursors die when they change.
+
+    `shape` is what is known of its pages, and grows while it is read. Raises `TurnedDown` when the first page is.
+    """
+
+    def __init__(
+        self, lists: Lists, path: str, params: Mapping[str, str | int], shape: Shape | None, place: Place
+    ) -> None:
+        self._lists = lists
+        self._path = path
+        self._params = params
+        self._place = place
+        self._begins = place.rows == 0
+        self._joined = place.page == 1
+        self._before: frozenset[str] = frozenset()
+        self._still = 0
+        self._seams = 0
+        self._far = False
+        self.shape = shape
+
+    def steps(self) -> Iterator[Step]:
+        """The pages up to the end of the list.
+
+        Raises `Unintelligible` for a list that has no end, or whose cursors die faster than it can be read.
+        """
+        surprised = False
+        while True:
+            try:
+                sheet = self._fetch(self._place)
+            except TurnedDown as no:
+                self._start_again(no)
+                continue
+            if self._paged() and not self._numbered(sheet):
+                continue
+            self._verify(sheet)
+            if not sheet.rows.keys and self._place.rows and not surprised:
+                surprised = True  # The end of some lists, and what a stumbling server shows: it is asked once more.
+                continue
+            surprised = False
+            after = self._after(sheet)
+            yield Step(sheet, after, self._begins, self._doubts(sheet, last=after is None))
+            self._begins = False
+            if after is None:
+                return
+            self._before, self._place = frozenset(sheet.rows.keys), after
+
+    def _fetch(self, place: Place) -> Sheet:
+        sheet = self._lists.page(self._path, self._params, self.shape, place)
+        told = self.shape is not None and self.shape.style == "page"
+        self.shape = sheet.shape
+        if self._paged() and not told and self._lists.options.pagination_style == "auto":
+            # Only now is it known that pages are numbered: the first was asked for in another size.
+            sheet = self._lists.page(self._path, self._params, self.shape, place)
+        return sheet
+
+    def _paged(self) -> bool:
+        return self.shape is not None and self.shape.style == "page"
+
+    def _start_again(self, no: TurnedDown) -> None:
+        """The cursor has died, as they do after an hour (section 3): the list is read from its beginning."""
+        if self._place.cursor is None and self._place.page == 1:
+            raise no
+        if self._place.cursor is None:
+            raise Unintelligible(f"page {self._place.page:,} was turned down ({no.status}), and those before were not")
+        if self._place.restarts >= _RESTARTS:
+            raise Unintelligible(
+                f"cPod turned down its own cursor {_RESTARTS + 1} times ({no.status}), so the list cannot be read"
+            ) from None
+        self._place = Place(restarts=self._place.restarts + 1)
+        self._begins, self._before = True, frozenset()
+
+    def _numbered(self, sheet: Sheet) -> bool:
+        """Whether a numbered page joins the one before it; if not, the place is moved back.
+
+        Rows that were deleted meanwhile have moved later rows to the left, onto a page already read. So the page
+        before is read again after this one: a row that is new on it was about to be skipped.
+        """
+        place = self._place
+        if place.page == 1 or (not self._joined and place.last in sheet.rows.keys):
+            self._joined = True
+            return True
+        before = self._fetch(msgspec.structs.replace(place, page=place.page - 1)).rows.keys
+        back = msgspec.structs.replace(place, page=place.page - 1, rows=max(0, place.rows - len(before)))
+        if not self._joined:
+            self._joined = True
+            self._place = back if place.last in before else Place()
+            self._begins = self._place.page == 1
+            return False
+        if not self._before or self._before.issuperset(before):
+            self._seams = 0
+            return True
+        self._far = self._far or self._seams >= _SEAMS or self._before.isdisjoint(before)
+        if self._far:
+            return True
+        self._seams += 1
+        self._place, self._before = back, frozenset()
+        return False
+
+    def _verify(self, sheet: Sheet) -> None:
+        keys = frozenset(sheet.rows.keys)
+        paged = self._paged()
+        if sheet.more and not keys:
+            raise Unintelligible("the page says that more rows follow, but has none")
+        if not paged and sheet.next is not None and sheet.next == self._place.cursor:
+            raise Unintelligible("the cursor of the next page is that of this one; the list has no end")
+        self._still = self._still + 1 if keys and keys == self._before else 0
+        full = len(sheet.rows.keys) >= self._lists.options.page_size
+        if self._still >= _STILL or (paged and self._still and (full or sheet.more)):
+            raise Unintelligible("the same rows come again, whatever page is asked for; the list has no end")
+
+    def _after(self, sheet: Sheet) -> Place | None:
+        """Where to go on; None when this page is the last one."""
+        place, size = self._place, len(sheet.rows.keys)
+        fresh = sum(key not in self._before for key in sheet.rows.keys)
+        rows = place.rows + fresh
+        last = sheet.rows.keys[-1] if size else place.last
+        if not self._paged():
+            if sheet.next is None or (sheet.more is False and not size):
+                if not sheet.told and self.shape and self.shape.next and size >= self._lists.options.page_size:
+                    raise Unintelligible("a full page says nothing of what follows, and pages before did")
+                return None
+            return Place(cursor=sheet.next, last=last, rows=rows, restarts=place.restarts)
+        if sheet.more is False or not size or not fresh:
+            return None
+        if sheet.more is None and sheet.total is not None and rows >= sheet.total:
+            return None
+        return Place(page=place.page + 1, last=last, rows=rows)
+
+    def _doubts(self, sheet: Sheet, *, last: bool) -> tuple[str, ...]:
+        rows = self._place.rows + sum(key not in self._before for key in sheet.rows.keys)
+        short = last and sheet.total is not None and (rows < sheet.total or sheet.total < rows // 2)
+        return ((FAR,) if self._far else ()) + ((SHORT,) if short else ())

@@ -1,0 +1,97 @@
+"""How these tests read a simulated tenant: no sockets, and nobody sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import httpx
+
+from connectors.cpod.api import CpodReader
+from connectors.cpod.options import CpodOptions
+from connectors.cpod.simulated_switches import Switches
+from connectors.cpod.simulator import CpodSimulator
+from connectors.pacing import Timing
+from connectors.simulated_crm import SimulatedCrm
+from connectors.simulation import SimClock
+from connectors.source import Account, Cursor, Page
+
+_: type[SimulatedCrm] = CpodSimulator
+
+DEALS = "/api/v1/crm/deals"
+
+
+class Tenant(CpodSimulator):
+    """A simulated tenant that can be read and asked."""
+
+    def __init__(self, deals: int = 50, *, seed: int = 0, clock: SimClock | None = None, **switches: Any) -> None:
+        super().__init__(seed, deals, clock, switches=Switches(**switches))
+
+    def reader(self, **options: Any) -> CpodReader:
+        credentials = options.pop("credentials", self.credentials)
+        account = Account(
+            name="cpod",
+            base_url="https://api.cyberpod.app",
+            credentials=credentials,
+            options=CpodOptions(**{"page_size": 10, "requests_per_minute": None, **options}),
+            fields={},
+            now=self.clock.text,
+            transport=self.transport(),
+        )
+        return CpodReader(account, timing=Timing(self.clock.monotonic, self.clock.sleep, Random(1)))
+
+    def lists_asked(self) -> list[dict[str, str]]:
+        """The parameters of the requests for lists of deals so far."""
+        return [dict(call.query) for call in self.log if call.path == DEALS and call.method == "GET"]
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """A request with a token of its own."""
+        with httpx.Client(base_url="https://api.cyberpod.app", transport=self.transport()) as client:
+            swap = {**self.credentials, "grant_type": "client_credentials"}
+            token = client.post("/api/v1/auth/token", json=swap).json()
+            bearer = token.get("access_token") or token["accessToken"]
+            headers = {"Authorization": f"Bearer {bearer}", **options.pop("headers", {})}
+            return client.request(method, path, headers=headers, **options)
+
+
+class Pulls:
+    """A connection as the pipeline keeps it: records by id, the last one wins, and the cursor of each page."""
+
+    def __init__(self, open_again: Callable[[], CpodReader]) -> None:
+        self.open_again = open_again
+        self.cursor: Cursor | None = None
+        self.held: dict[str, bytes] = {}
+        self.gone: set[str] = set()
+        self.pages: list[Page] = []
+
+    def pull(self, *, pages: int | None = None) -> list[Page]:
+        """One pull; it dies after so many pages, if that is said."""
+        self.pages = []
+        for page in self.open_again().changed(self.cursor):
+            self.take(page)
+            if len(self.pages) == pages:
+                break
+        return self.pages
+
+    def take(self, page: Page) -> None:
+        self.pages.append(page)
+        for record in page.records:
+            self.held[record.source_id] = record.raw
+            (self.gone.add if record.deleted else self.gone.discard)(record.source_id)
+        self.cursor = page.cursor if page.cursor is not None else self.cursor
+
+    @property
+    def read(self) -> int:
+        return sum(len(page.records) for page in self.pages)
+
+    @property
+    def notes(self) -> set[str]:
+        return {note for page in self.pages for note in page.notes}
+
+
+def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
+    """The ids of the living and the doubts of a complete read."""
+    seen = list(pages)
+    living = {record.source_id for page in seen for record in page.records if not record.deleted}
+    return living, {doubt for page in seen for doubt in page.doubts}
