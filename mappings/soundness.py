@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from deals.state import RESERVED
-from mappings.grammar import CustomFieldsRule, KindMapping, OutcomeRule, custom_key, head
+from mappings.grammar import CustomFieldsRule, CustomRule, KindMapping, StageRule, custom_key, head
 from mappings.outcome import shown
-from mappings.vocabulary import plain_word
+from mappings.vocabulary import Compare, form, slug
 
 MONEY_KEYS = frozenset(("currency", "amount_original_minor", "fx_rate"))
 """Custom keys that the reading of the amount writes by itself."""
@@ -20,14 +20,12 @@ def unsound(source: str, kind: KindMapping) -> Iterator[str]:
     for key in kind.ignored:
         if key in claimed:
             yield f"ignored.{key}: the key is ignored here and read by `{claimed[key]}`; keep one of the two"
-    for key in kind.custom:
+    for key, entry in kind.custom.items():
         yield from _taken(f"custom.{key}", key, source)
-    yield from _twins("stage.words", kind.stage.words)
-    if kind.stage.outcome is not None:
-        yield from _outcome(kind.stage.outcome)
-    if not kind.stage.words and kind.stage.unmapped == "park":
-        yield 'stage: no word is known and unknown words park; list `words`, or write unmapped = "pass"'
+        yield from _look_up(f"custom.{key}", entry)
+    yield from _stage(kind.stage)
     if kind.custom_fields is not None:
+        yield from _custom_fields(kind.custom_fields)
         yield from _labels(source, kind.custom_fields, kind)
 
 
@@ -38,19 +36,55 @@ def _taken(place: str, key: str, source: str) -> Iterator[str]:
         yield f"{place}: the key {key!r} is written with the amount; choose another, such as {source}_{key}"
 
 
-def _twins(place: str, words: Iterable[str]) -> Iterator[str]:
-    seen: dict[str, str] = {}
-    for word in words:
-        bare = plain_word(word)
-        if not bare:
+def _look_up(place: str, entry: CustomRule) -> Iterator[str]:
+    if (entry.look_up is None) != (entry.take is None):
+        given, missing = ("take", "look_up") if entry.look_up is None else ("look_up", "take")
+        yield f'{place}: `{given}` needs `{missing}`: look_up = "accounts", take = "name" reads a name by its key'
+
+
+def _stage(rule: StageRule) -> Iterator[str]:
+    yield from _twins("stage.words", rule.words.items(), rule.compare)
+    if rule.outcome is not None:
+        entries = chain(rule.outcome.words.items(), ((word, None) for word in rule.outcome.open))
+        yield from _twins("stage.outcome", entries, rule.compare)
+    if not rule.words and rule.within is None and rule.unmapped == "park":
+        yield 'stage: no word is known and unknown words park; list `words`, or write unmapped = "pass"'
+    if rule.within is not None:
+        yield from _twins("stage.within.words", ((value, None) for value in rule.within.words), "exact")
+        for value, words in rule.within.words.items():
+            place = f"stage.within.words.{shown(value)}"
+            yield from _twins(place, words.items(), rule.compare)
+            if not words and rule.unmapped == "park":
+                yield f"{place}: no word is known and unknown words park; list its words, or take it out"
+
+
+def _twins(place: str, entries: Iterable[tuple[str, str | None]], compare: Compare) -> Iterator[str]:
+    """Words that are one word for the table. Spelt differently they may stand there twice, if they mean the same."""
+    seen: dict[str, tuple[str, str | None]] = {}
+    bare = form(compare)
+    for word, meant in entries:
+        if not word.strip():
             yield f"{place}: an empty word never occurs: an empty text counts as null; take it out"
-        elif bare in seen:
-            yield f"{place}: {shown(word)} and {shown(seen[bare])} are the same word, mapped twice; keep one"
-        seen[bare] = word
+        elif bare(word) not in seen:
+            seen[bare(word)] = (word, meant)
+        elif compare == "exact" or meant != seen[bare(word)][1]:
+            other = seen[bare(word)][0]
+            yield f"{place}: {shown(word)} and {shown(other)} are the same word, mapped twice; keep one"
 
 
-def _outcome(rule: OutcomeRule) -> Iterator[str]:
-    yield from _twins("stage.outcome", chain(rule.words, rule.open))
+def _custom_fields(rule: CustomFieldsRule) -> Iterator[str]:
+    if (rule.source is None) == (rule.prefix is None):
+        yield "custom_fields: one of `from` (an object) and `prefix` (record keys that begin so) would be right"
+    if rule.prefix is None:
+        return
+    if rule.quoted:
+        yield "custom_fields.quoted: only an object can be quoted, and record keys with a prefix are none; take it out"
+    seen: dict[str, str] = {}
+    for label in chain(rule.declared, rule.ignored):
+        other = seen.setdefault(slug(label), label)
+        if other != label:
+            what = f"{shown(label)} and {shown(other)} have one slug, so both speak of one field"
+            yield f"custom_fields: {what}; keep one"
 
 
 def _labels(source: str, rule: CustomFieldsRule, kind: KindMapping) -> Iterator[str]:
