@@ -85,10 +85,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The record as a get-one showed it."""
+    """The record as a get-one showed it. `fields` defines custom fields of it that were not defined before."""
 
     record: Record
     requested_at: str
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from connectors.source import Record, Spoiled
 from deals.diff import Change, diff, tombstone
-from deals.events import Cause
+from deals.events import Cause, EventType
 from deals.identity import dedup_key, digest, external_id, state_bytes
 from deals.state import DealState
 from mappings.drift import Drift
 from mappings.outcome import Mapped, Problem, Unmappable
 from pipeline.batch import Batch, Scope, Seen, older
+from pipeline.hops import Move, between
 from pipeline.readings import Readings, readings
 from pipeline.shelf import Shelf
 from pipeline.store import absences, drifting, outbox, projection, vault
@@ -78,6 +80,7 @@ class _Landing:
     counts: Counts = field(default_factory=Counts)
     known: dict[str, DealRow] = field(default_factory=dict)
     before: dict[str, DealState] = field(default_factory=dict)
+    hops: dict[bytes, list[str]] = field(default_factory=dict)
     readings: Readings = field(default_factory=dict)
     refs: dict[bytes, RawRef] = field(default_factory=dict)
     new: set[str] = field(default_factory=set)
@@ -138,7 +141,7 @@ class _Landing:
 
     def read(self, changed: Sequence[Seen]) -> None:
         """Map every changed record, then look up the states that differ, all at once."""
-        self.readings = readings(self.scope, changed)
+        self.readings = readings(self.tx, self.scope, changed)
         for reading in self.readings.values():
             if isinstance(reading, Mapped):
                 self.drift.add(reading.drift)
@@ -149,6 +152,14 @@ class _Landing:
         ]
         if differing:
             self.before = projection.states(self.tx, self.scope.connection_id, differing)
+            self.hops = between(self.tx, self.scope, list(self._moves(changed)))
+
+    def _moves(self, changed: Sequence[Seen]) -> Iterator[Move]:
+        """The living deals among those changed whose records bear a history of their stages."""
+        for seen in changed:
+            reading, row = self.readings.get(seen.digest), self.known.get(seen.record.source_id)
+            if isinstance(reading, Mapped) and reading.hops and row is not None and not row.deleted:
+                yield Move(seen, reading, row, self.before[row.source_id])
 
     def decide(self, seen: Seen) -> None:
         """What becomes of one changed record: superseded, parked, unchanged in meaning, or an event."""
@@ -228,7 +239,12 @@ class _Landing:
         self.counts.applied += 1
         remapped = same_bytes and not self.batch.again
         cause = Cause.UNDELETE if was_deleted else Cause.MAPPING_CHANGE if remapped else self.batch.cause
-        self.tell(row, change, cause)
+        for stage in self.hops.pop(seen.digest, ()):
+            before = self.before[record.source_id]
+            self.tell(row, Change(EventType.STAGE_CHANGE, replace(before, stage=stage)), cause)
+            row = self.known[record.source_id]
+        if (change := diff(self.before.get(record.source_id), state)) is not None:
+            self.tell(row, change, cause)
 
     def _end(self, seen: Seen, row: DealRow) -> None:
         """The source itself says that the deal is gone."""

@@ -14,7 +14,7 @@ from mappings.mapper import Mapper
 from mappings.rules import Rules
 from pipeline.browse import find
 from pipeline.decode import decode
-from pipeline.store import connections, vault
+from pipeline.store import connections, labels, references, vault
 from pipeline.store.connections import MappingRow
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.vault import RawRef
@@ -90,8 +90,12 @@ def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
         mapper = Mapper(
             parse(used.body, name=f"mapping {used.version[:12]}"), Rules.from_meaning(json.loads(used.rules))
         )
-        kind = _kind(tx, event)
-        found = mapper.origins(kind, decode(vault.fetch(tx, ref)))
+        mapper = mapper.with_labels(labels.known(tx, event["connection_id"]))
+        kind, record = _kind(tx, event), decode(vault.fetch(tx, ref))
+        wanted: dict[str, list[str]] = {}
+        for name, key in mapper.lookups(kind, record):
+            wanted.setdefault(name, []).append(key)
+        found = mapper.origins(kind, record, references.look_up(tx, event["connection_id"], wanted))
         event["origins"] = {
             name: {"from": origin.source, "raw": origin.raw, "rule": origin.rule} for name, origin in found.items()
         }

@@ -50,17 +50,17 @@ def rules_of(settings: Settings, connection: Connection) -> Rules:
         ledger_currency=settings.ledger.currency,
         currency_policy=connection.currency_policy,
         default_currency=connection.default_currency,
-        amount_unit=getattr(connection.options, "amount_unit", "major"),
+        amount_unit=connection.options.amount_unit,
         rates=_rates(connection),
         owners=_owners(connection),
+        owners_by="email" if connection.owners == "email" else "source_id",
         owner_policy=connection.owner_policy,
+        **connection.options.readings(),
     )
 
 
 def _owners(connection: Connection) -> dict[str, str] | None:
     """The owner table of a connection: a CSV file with the columns `source_id` and `owner_external_id`."""
-    if connection.owners == "email":
-        raise SettingsError(['owners = "email" is not built for this source yet: use "source_id" or a table file'])
     if not isinstance(connection.owners, TableFile):
         return None
     file = connection.owners.file

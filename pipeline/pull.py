@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.ahead import ahead
+from pipeline.refer import refresh_references
 from pipeline.replay import replay_if_mapping_changed
 from pipeline.run import running
 from pipeline.summary import Progress, Summary, silent
@@ -18,6 +19,7 @@ def pull(app: App, connection: str, *, progress: Progress = silent) -> Summary:
     when somebody else reads this connection, and `Stopped` when too much had to be parked.
     """
     with running(app, connection, "pull", progress=progress) as run:
+        refresh_references(run)
         replay_if_mapping_changed(run)
         for page in ahead(run.reader.changed(run.checkpoint(STREAM))):
             run.land(page, STREAM)

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection
 
 from deals.identity import external_id
 from mappings.outcome import Mapped, Problem, Unmappable
+from mappings.references import References
 from pipeline.batch import Scope, Seen
 from pipeline.decode import Undecodable, decode
+from pipeline.store import references
 
 Readings: TypeAlias = dict[bytes, Mapped | Unmappable]
 """What each record came to, by the digest of its bytes."""
 
 
-def readings(scope: Scope, changed: Sequence[Seen]) -> Readings:
-    """Map every record that is not a tombstone. Bytes that are there twice are read once."""
+def readings(tx: Connection, scope: Scope, changed: Sequence[Seen]) -> Readings:
+    """Map every record that is not a tombstone. Bytes that are there twice are read once.
+
+    Where the mapping looks things up, all records are decoded first, and what they refer to is read at once.
+    """
     found: Readings = {}
+    records: dict[bytes, tuple[str, dict[str, Any]]] = {}
+    look_up = bool(scope.mapper.references)
     for record, name in changed:
         if name in found or record.deleted:
             continue
         try:
             external_id(scope.prefix, record.source_id)
-            found[name] = scope.mapper.map(record.kind, decode(record.raw))
+            fields = decode(record.raw)
         except Undecodable as error:
             found[name] = Unmappable((Problem("record", error.reason, str(error)),))
         except ValueError as error:
             found[name] = Unmappable((Problem("record", "BAD_ID", str(error)),))
+        else:
+            if look_up:
+                records[name] = (record.kind, fields)
+            else:
+                found[name] = scope.mapper.map(record.kind, fields)
+    if records:
+        known = referred_to(tx, scope, records.values())
+        found.update((name, scope.mapper.map(kind, fields, known)) for name, (kind, fields) in records.items())
     return found
+
+
+def referred_to(tx: Connection, scope: Scope, records: Iterable[tuple[str, dict[str, Any]]]) -> References:
+    """What these records (kind and fields) refer to. What is not there is remembered, and asked for again soon."""
+    wanted: dict[str, set[str]] = {}
+    for kind, fields in records:
+        for name, key in scope.mapper.lookups(kind, fields):
+            wanted.setdefault(name, set()).add(key)
+    known = references.look_up(tx, scope.connection_id, wanted)
+    references.missed(tx, scope.connection_id, [name for name, keys in wanted.items() if keys - known[name].keys()])
+    return known

@@ -38,14 +38,13 @@ def replay_if_mapping_changed(run: Run) -> None:
         connections.use_mapping(tx, run.scope.connection_id, run.scope.mapping_id)
 
 
-def replay_deals(run: Run) -> None:
-    """Read again every deal that was last read with another version of the mapping."""
+def replay_deals(run: Run, *, again: bool = False) -> None:
+    """Read again every deal that was last read with another version of the mapping; all of them when `again`."""
     after = (0, "")
+    but_not = connections.SEVERAL if again else run.scope.mapping_id
     while True:
         with run.store.read() as tx:
-            rows = projection.read_with_other_mappings(
-                tx, run.scope.connection_id, run.scope.mapping_id, after=after, limit=BATCH
-            )
+            rows = projection.read_with_other_mappings(tx, run.scope.connection_id, but_not, after=after, limit=BATCH)
             blocks = {number: vault.block(tx, number) for number in {row.raw_block for row in rows}}
         if not rows:
             return
@@ -54,7 +53,7 @@ def replay_deals(run: Run) -> None:
             records = [
                 Record(row.source_id, row.version, blocks[row.raw_block][row.raw_position], row.kind) for row in group
             ]
-            run.land_batch(Batch(records=records, observed_at=observed_at))
+            run.land_batch(Batch(records=records, observed_at=observed_at, again=again))
 
 
 def replay_parked(run: Run, numbers: Iterable[int] | None = None) -> None:

@@ -12,12 +12,12 @@ import structlog
 from sqlalchemy import Connection
 
 from connectors.faults import Fault, Refused
-from connectors.source import Page, Reader
+from connectors.source import Field, Found, Page, Reader
 from pipeline.apply import apply, bury
 from pipeline.batch import Batch, Scope
 from pipeline.faults import Stopped
 from pipeline.observe import bind
-from pipeline.store import absences, checkpoints, connections, leases, runs
+from pipeline.store import absences, checkpoints, connections, labels, leases, runs
 from pipeline.store.leases import Lease
 from pipeline.store.session import Store, now
 from pipeline.summary import Counts, Progress, Summary
@@ -54,47 +54,42 @@ class Run:
         checkpoint stays where it was.
         """
         batch = Batch(records=page.records, spoiled=page.spoiled, observed_at=page.requested_at)
-        with self.store.write() as tx:
-            self.confirm(tx)
-            counts = apply(tx, self.scope, batch)
-            total = self._counted(counts)
-            too_many = total.read >= FEW and total.parked > self.connected.settings.park_limit * total.read
+        with self._landing(page) as step:
+            self._define(step.tx, page.fields)
+            step.add(apply(step.tx, self.scope, batch))
+            too_many = step.total.read >= FEW and step.total.parked > self._park_limit * step.total.read
             if sweep is not None and not too_many:
-                seen = [record.source_id for record in page.records]
-                absences.saw(tx, sweep, [*seen, *(bad.source_id for bad in page.spoiled if bad.source_id)])
+                seen = [record.source_id for record in page.records if not record.deleted]
+                absences.saw(step.tx, sweep, [*seen, *(bad.source_id for bad in page.spoiled if bad.source_id)])
             place = cursor if cursor is not None else page.cursor
             if place is not None and not too_many:
                 stream_of = (self.scope.connection_id, stream)
-                checkpoints.move(tx, stream_of, place, run_id=self.scope.run_id, at=page.requested_at)
-            runs.count(tx, total)
-        self._counted_for_good(total, page)
+                checkpoints.move(step.tx, stream_of, place, run_id=self.scope.run_id, at=page.requested_at)
         if too_many:
             raise Stopped(
-                f"{total.parked} of {total.read} records had to be parked, more than park_limit = "
-                f"{self.connected.settings.park_limit} allows. The checkpoint stays where it was: look at "
+                f"{step.total.parked} of {step.total.read} records had to be parked, more than park_limit = "
+                f"{self._park_limit} allows. The checkpoint stays where it was: look at "
                 f"`dealsync parked list`, mend the mapping, then run this again",
-                replace(total, seconds=self.seconds()),
+                replace(step.total, seconds=self.seconds()),
             )
 
+    def land_found(self, found: Found) -> Counts:
+        """Apply a record that was asked for by its id."""
+        with self._landing() as step:
+            self._define(step.tx, found.fields)
+            batch = Batch(records=[found.record], observed_at=found.requested_at, closely=True)
+            return step.add(apply(step.tx, self.scope, batch))
+
     def land_batch(self, batch: Batch) -> Counts:
-        """Apply records that no checkpoint belongs to: fetched by id, or replayed from the vault."""
-        with self.store.write() as tx:
-            self.confirm(tx)
-            counts = apply(tx, self.scope, batch)
-            total = self._counted(counts)
-            runs.count(tx, total)
-        self._counted_for_good(total, None)
-        return counts
+        """Apply records that no checkpoint belongs to: replayed from the vault."""
+        with self._landing() as step:
+            return step.add(apply(step.tx, self.scope, batch))
 
     def bury(self, source_id: str, observed_at: str) -> None:
         """Append the tombstone of a deal that two sweeps and a get-one have missed."""
-        with self.store.write() as tx:
-            self.confirm(tx)
-            counts = bury(tx, self.scope, source_id, observed_at)
-            absences.here_again(tx, self.scope.connection_id, [source_id])
-            total = self._counted(counts)
-            runs.count(tx, total)
-        self._counted_for_good(total, None)
+        with self._landing() as step:
+            counts = step.add(bury(step.tx, self.scope, source_id, observed_at))
+            absences.here_again(step.tx, self.scope.connection_id, [source_id])
         log.info("deal.deleted", source_id=source_id, events=counts.events)
 
     def seconds(self) -> float:
@@ -106,19 +101,44 @@ class Run:
         if self.lease is not None:
             leases.confirm(tx, self.lease)
 
-    def _counted(self, counts: Counts) -> Summary:
-        total = replace(self.summary, doubts=list(self.summary.doubts), notes=list(self.summary.notes))
-        total.add(counts)
-        return total
+    @property
+    def _park_limit(self) -> float:
+        return self.connected.settings.park_limit
 
-    def _counted_for_good(self, total: Summary, page: Page | None) -> None:
-        """The transaction is committed: only now do its counts count."""
+    def _define(self, tx: Connection, fields: Sequence[Field]) -> None:
+        """Bind custom fields that the source has just defined, before any record that bears them is read."""
+        scope = self.scope
+        if fields and labels.define(tx, scope.connection_id, self.connected.source.name, fields, now(tx)):
+            mapper = scope.mapper.with_labels(labels.known(tx, scope.connection_id))
+            self.scope = replace(scope, mapper=mapper)
+
+    @contextmanager
+    def _landing(self, page: Page | None = None) -> Iterator[_Step]:
+        """One transaction in which records land. Its counts count only once it is committed."""
+        with self.store.write() as tx:
+            self.confirm(tx)
+            total = replace(self.summary, doubts=list(self.summary.doubts), notes=list(self.summary.notes))
+            step = _Step(tx, total)
+            yield step
+            runs.count(tx, total)
         self.summary = total
         if page is not None:
             _once(self.summary.doubts, page.doubts)
             _once(self.summary.notes, page.notes)
         self.summary.seconds = self.seconds()
         self.progress(self.summary)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A transaction under way, and the run's counts when it will be committed."""
+
+    tx: Connection
+    total: Summary
+
+    def add(self, counts: Counts) -> Counts:
+        self.total.add(counts)
+        return counts
 
 
 def _once(known: list[str], more: Sequence[str]) -> None:
@@ -169,7 +189,7 @@ def _begin(store: Store, connected: Connected, kind: str) -> Scope:
             connection=connected.name,
             prefix=connected.settings.external_id_prefix or connected.name,
             epoch=store.epoch,
-            mapper=connected.mapper,
+            mapper=connected.mapper.with_labels(labels.known(tx, row.id)),
             mapping_id=mapping_id,
             run_id=runs.start(tx, kind, row.id, now(tx)),
         )

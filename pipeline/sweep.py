@@ -10,7 +10,7 @@ import structlog
 from connectors.faults import Unintelligible
 from connectors.source import Absent, Cursor, Page
 from pipeline.ahead import ahead
-from pipeline.batch import Batch
+from pipeline.refer import refresh_references
 from pipeline.replay import replay_if_mapping_changed
 from pipeline.run import Run, running
 from pipeline.store import absences, checkpoints
@@ -45,6 +45,7 @@ def sweep(app: App, connection: str, *, progress: Progress = silent) -> Summary:
     A read that was empty, broken off or doubtful witnesses nothing. Raises as `pull` does.
     """
     with running(app, connection, "sweep", progress=progress) as run:
+        refresh_references(run)
         replay_if_mapping_changed(run)
         under_way = _resume(run)
         # Without a cursor of its own the sweep reads what the pulls read: their cursor says which kind of record.
@@ -106,7 +107,7 @@ def _bury_the_gone(run: Run) -> None:
                 _note(run.summary.notes, f"deal {source_id} is missing, and the answer for it cannot be read: {fault}")
                 continue
             if not isinstance(answer, Absent):
-                run.land_batch(Batch(records=[answer.record], observed_at=answer.requested_at, closely=True))
+                run.land_found(answer)
             elif answer.proof:
                 run.bury(source_id, answer.requested_at)
             else:

@@ -88,12 +88,18 @@ def connected(
 ) -> Connected:
     """A configured connection without a store, for `check` and `mapping`."""
     chosen = settings.connection(name)
-    mapping = mapping_of(settings, chosen)
+    mapping, source = mapping_of(settings, chosen), source_named(chosen.source)
+    mapper = Mapper(mapping, rules_of(settings, chosen))
+    for unknown in sorted(mapper.references - source.references.keys()):
+        has = ", ".join(source.references) or "none"
+        raise SettingsError(
+            [f"connections.{name}: the mapping looks things up in {unknown!r}, and {source.name} has {has} to look in"]
+        )
     return Connected(
         name=name,
         settings=chosen,
-        source=source_named(chosen.source),
-        mapper=Mapper(mapping, rules_of(settings, chosen)),
+        source=source,
+        mapper=mapper,
         body=mapping.text,
         transport=transport,
         give_up_after_s=give_up_after_s,

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from sqlalchemy import Connection, Select, delete, exists, func, select
+from sqlalchemy import Connection, Select, column, delete, exists, func, insert, select, table, text
 
 from ledger import bulk
 from pipeline.store.tables import absences, deals, parked, sightings
 
+_seen = table("seen", column("source_id"))
+
+_UNFOLD = {
+    "sqlite": "INSERT OR IGNORE INTO seen "
+    "SELECT one.value FROM sightings JOIN json_each(sightings.ids) AS one WHERE sightings.run_id = :run",
+    "postgresql": "INSERT INTO seen "
+    "SELECT DISTINCT json_array_elements_text(sightings.ids::json) FROM sightings WHERE sightings.run_id = :run",
+}
+
 
 def saw(tx: Connection, run_id: int, source_ids: Sequence[str]) -> None:
-    """The sweep has seen these records."""
-    bulk.insert(tx, sightings, [(run_id, source_id) for source_id in source_ids])
+    """The sweep has seen these records: one row a page, since it is only at the end that anybody looks at them."""
+    if source_ids:
+        tx.execute(insert(sightings).values(run_id=run_id, ids=json.dumps(source_ids)))
 
 
 def any_at_all(tx: Connection, connection_id: int) -> bool:
@@ -31,18 +43,28 @@ def witness(tx: Connection, connection_id: int, run_id: int, started_at: str) ->
 
     So is what is parked of deals that do not live. Those that it did show are absent no longer.
     """
-    for missed in (_deals_missed, _parked_missed):
-        after = ""
-        while found := list(tx.execute(missed(connection_id, run_id, started_at, after)).scalars()):
-            after = found[-1]
-            rows = [(connection_id, source_id, 1, run_id) for source_id in found]
-            bulk.upsert(tx, absences, rows, add=("sweeps",))
+    with _unfolded(tx, run_id):
+        for missed in (_deals_missed, _parked_missed):
+            after = ""
+            while found := list(tx.execute(missed(connection_id, started_at, after)).scalars()):
+                after = found[-1]
+                rows = [(connection_id, source_id, 1, run_id) for source_id in found]
+                bulk.upsert(tx, absences, rows, add=("sweeps",))
     seen_again = absences.c.connection_id == connection_id, absences.c.last_run != run_id
     tx.execute(delete(absences).where(*seen_again))
 
 
-def _deals_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[str]:
-    seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == deals.c.source_id)
+@contextmanager
+def _unfolded(tx: Connection, run_id: int) -> Iterator[None]:
+    """What the sweep has seen as a temporary table of ids, for as long as it is asked."""
+    tx.execute(text("CREATE TEMP TABLE seen (source_id text PRIMARY KEY)"))
+    tx.execute(text(_UNFOLD[tx.dialect.name]), {"run": run_id})
+    yield
+    tx.execute(text("DROP TABLE seen"))  # where the transaction fails it goes with it
+
+
+def _deals_missed(connection_id: int, started_at: str, after: str) -> Select[str]:
+    seen = exists().where(_seen.c.source_id == deals.c.source_id)
     missed = select(deals.c.source_id).where(
         deals.c.connection_id == connection_id,
         deals.c.source_id > after,
@@ -53,9 +75,9 @@ def _deals_missed(connection_id: int, run_id: int, started_at: str, after: str) 
     return missed.order_by(deals.c.source_id).limit(5000)
 
 
-def _parked_missed(connection_id: int, run_id: int, started_at: str, after: str) -> Select[str]:
+def _parked_missed(connection_id: int, started_at: str, after: str) -> Select[str]:
     """Records held back that have no living deal; those without an id can be missed by nobody."""
-    seen = exists().where(sightings.c.run_id == run_id, sightings.c.source_id == parked.c.source_id)
+    seen = exists().where(_seen.c.source_id == parked.c.source_id)
     lives = exists().where(
         deals.c.connection_id == connection_id, deals.c.source_id == parked.c.source_id, deals.c.deleted.is_(False)
     )

@@ -116,7 +116,7 @@ def save(tx: Connection, connection_id: int, rows: Sequence[DealRow], *, new: se
 def read_with_other_mappings(
     tx: Connection, connection_id: int, mapping_id: int, *, after: tuple[int, str], limit: int
 ) -> list[DealRow]:
-    """Deals last mapped with another version, in the order of the vault, so that each block is opened once."""
+    """Living deals last mapped with another version, in the order of the vault, so that each block is opened once."""
     place = text("(raw_block, source_id) > (:block, :id)").bindparams(block=after[0], id=after[1])
     found = select(*_COLUMNS).where(
         deals.c.connection_id == connection_id, deals.c.mapping_id != mapping_id, deals.c.deleted.is_(False), place

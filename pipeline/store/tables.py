@@ -215,11 +215,12 @@ absences = Table(
 sightings = Table(
     "sightings",
     metadata,
+    Column("id", _Id, primary_key=True),
     Column("run_id", BigInteger, nullable=False),
-    Column("source_id", Text, nullable=False),
-    Index("sightings_run", "run_id", "source_id"),
+    Column("ids", Text, nullable=False),
+    Index("sightings_run", "run_id"),
 )
-"""What the sweep under way has seen; emptied when it ends."""
+"""What the sweep under way has seen: the ids of a page as one JSON array. Emptied when it ends."""
 
 drift = Table(
     "drift",
@@ -232,6 +233,42 @@ drift = Table(
     PrimaryKeyConstraint("connection_id", "path"),
 )
 """Keys of the source that the mapping neither claims nor ignores, with the number of changed records that bore them."""
+
+reference_entries = Table(
+    "reference_entries",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "name", "key"),
+)
+"""What deals refer to: accounts, users, quotes, each kind under its `name`."""
+
+reference_reads = Table(
+    "reference_reads",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("read_at", Text),
+    Column("changed", Boolean, nullable=False),
+    Column("missing", Boolean, nullable=False),
+    PrimaryKeyConstraint("connection_id", "name"),
+)
+"""When each kind of reference data was read, and whether deals have yet to be mapped with what was found."""
+
+custom_fields = Table(
+    "custom_fields",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("record_key", Text, nullable=False),
+    Column("field_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "record_key"),
+)
+"""The custom key each custom field is bound to: `record_key` is what stands in records, `field_id` never changes."""
 
 inbox = Table(
     "inbox",
@@ -269,6 +306,6 @@ hints = Table(
     PrimaryKeyConstraint("connection_id", "source_id"),
     Index("hints_due", "connection_id", "due_at"),
 )
-"""Records to look at, however often they were hinted at; an empty `source_id` asks for a pull. `number` counts the
-hints: whoever looked settles only what had been hinted at before. `behind_since` is when the source first answered
-without showing what was announced."""
+"""Records to look at, however often they were hinted at; an empty `source_id` asks for a pull. `number` is
+drawn anew with every hint: whoever looked settles only what had been hinted at before. `behind_since` is when the
+source first answered without showing what was announced."""

@@ -1,0 +1,107 @@
+"""Hops: a source's own history tells of the stages between two reads, each as an event of its own, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from connectors.source import Record
+from ledger.engine import connect
+from mappings.rules import Rules
+from pipeline.store.schema import STORE
+from pipeline.store.session import Store
+from tests.pipeline.landing import ONE, Landing, T
+
+TABLE = """
+source = "cpod"
+[deals]
+[deals.amount]
+from = "value"
+currency = "currency"
+[deals.stage]
+from = "stage"
+[deals.stage.words]
+lead = "lead"
+qualified = "qualified"
+proposal = "proposal"
+closed_won = "closed_won"
+[deals.stage.history]
+from = "audit_log"
+stage = ["to_stage"]
+[deals.close_date]
+from = "expected_close_date"
+[deals.owner]
+from = "owner_id"
+"""
+
+
+def record(version: int, *stages: str, value: int = 100, start: str = "lead") -> Record:
+    """A record that has gone through these stages since it was made."""
+    log = [{"to_stage": stage, "changed_at": f"2026-03-{day:02}"} for day, stage in enumerate(stages, 1)]
+    now = stages[-1] if stages else start
+    fields = {"id": ONE, "value": value, "currency": "USD", "stage": now, "audit_log": log, "version": version}
+    return Record(ONE, f"{version:012d}", json.dumps(fields).encode(), "deals")
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[Landing]:
+    engine = connect(database_url)
+    STORE.migrate(engine)
+    yield Landing(Store(engine), TABLE)
+    engine.dispose()
+
+
+def stages(world: Landing) -> list[tuple[str, str, int]]:
+    return [
+        (kind, json.loads(state)["stage"], json.loads(state)["amount_cents"] // 100) for kind, _, state in world.told()
+    ]
+
+
+def test_the_stages_between_two_reads_are_events_of_their_own(world: Landing):
+    world.land(record(1), at=T[0])
+    counts = world.land(record(4, "qualified", "proposal", "closed_won", value=250), at=T[1])
+    assert (counts.read, counts.applied, counts.events) == (1, 1, 3)
+    assert stages(world) == [
+        ("upsert", "lead", 100),
+        ("stage_change", "qualified", 100),
+        ("stage_change", "proposal", 100),
+        ("upsert", "closed_won", 250),
+    ]
+
+
+def test_what_was_told_once_is_not_told_again(world: Landing):
+    world.land(record(2, "qualified"), at=T[0])
+    world.land(record(3, "qualified", "proposal"), at=T[1])
+    world.land(record(4, "qualified", "proposal", value=300), at=T[2])
+    assert [stage for _, stage, _ in stages(world)] == ["qualified", "proposal", "proposal"]
+
+
+def test_there_and_back_is_told_only_when_the_stage_has_moved_in_the_end(world: Landing):
+    world.land(record(1, "qualified"), at=T[0])
+    world.land(record(3, "qualified", "proposal", "qualified", "proposal"), at=T[1])
+    assert [stage for _, stage, _ in stages(world)] == ["qualified", "proposal", "qualified", "proposal"]
+
+
+def test_first_sight_tells_of_no_past(world: Landing):
+    assert world.land(record(4, "qualified", "proposal", "closed_won")).events == 1
+
+
+def test_the_keys_are_the_same_whether_each_move_was_seen_or_recovered(world: Landing, sqlite_url: str):
+    world.land(record(1), at=T[0])
+    world.land(record(3, "qualified", "proposal"), at=T[1])
+    recovered = [state for _, _, state in world.told()]
+    engine = connect(f"{sqlite_url}-other")
+    STORE.migrate(engine)
+    other = Landing(Store(engine), TABLE)
+    for version, moves in enumerate(((), ("qualified",), ("qualified", "proposal")), 1):
+        other.land(record(version, *moves), at=T[version])
+    assert [state for _, _, state in other.told()] == recovered
+    engine.dispose()
+
+
+def test_a_connection_may_do_without_the_history(world: Landing):
+    world.use(TABLE, Rules(ledger_currency="USD", stage_history=False))
+    world.land(record(1), at=T[0])
+    assert world.land(record(3, "qualified", "proposal"), at=T[1]).events == 1
