@@ -72,10 +72,10 @@ def test_the_stages_between_two_reads_are_events_of_their_own(world: Landing):
 
 
 def test_what_was_told_once_is_not_told_again(world: Landing):
-    world.land(record(2, "qualified"), at=T[0])
-    world.land(record(3, "qualified", "proposal"), at=T[1])
-    world.land(record(4, "qualified", "proposal", value=300), at=T[2])
-    assert [stage for _, stage, _ in stages(world)] == ["qualified", "proposal", "proposal"]
+    world.land(record(3, "qualified", "proposal"), at=T[0])
+    world.land(record(4, "qualified", "proposal", "closed_won"), at=T[1])
+    world.land(record(5, "qualified", "proposal", "closed_won", value=300), at=T[2])
+    assert [stage for _, stage, _ in stages(world)] == ["proposal", "closed_won", "closed_won"]
 
 
 def test_there_and_back_is_told_only_when_the_stage_has_moved_in_the_end(world: Landing):
