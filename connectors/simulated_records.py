@@ -124,6 +124,11 @@ class Records:
                 index.setdefault(self._value(record_id, key), record_id)
         return index.get(value)
 
+    def count(self, query: Query) -> int:
+        """How many records the list of a query has, over all its pages."""
+        self._catch_up()
+        return len(self._order(query))
+
     def page(self, query: Query) -> bytes:
         """One page as a bare JSON array."""
         self._catch_up()

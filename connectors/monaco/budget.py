@@ -1,0 +1,65 @@
+"""Monaco's budget: 1000 requests an hour for a whole organization, as its `X-RateLimit-*` headers tell (section 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 60.0, 900.0
+"""How long a refusal without any header is waited out: the first one, doubled with each that follows, at most."""
+
+WINDOW_S = 3600.0
+_MILLISECONDS_FROM = 10**12
+
+
+class Budget:
+    """Reads the headers of answers; handed to a transport, which is quiet for as long as it says.
+
+    `reserve` is the share of the limit left to the customer's other integrations: what remains of it counts as none.
+    """
+
+    def __init__(self, reserve: float) -> None:
+        self._reserve = reserve
+        self._refusals = 0
+
+    def __call__(self, status: int, headers: Mapping[str, str], requested_at: str) -> float | None:
+        """Seconds in which nothing more should be sent; None when nothing speaks against it.
+
+        The reset is held against the answer's own `Date`, else against our clock. `Retry-After` is the transport's.
+        """
+        left = _left(headers, requested_at)
+        if status != 429:
+            self._refusals = 0
+            remaining, limit = _whole(headers, "x-ratelimit-remaining"), _whole(headers, "x-ratelimit-limit")
+            if left is None or remaining is None or limit is None or remaining > limit * self._reserve:
+                return None
+            return left
+        if "retry-after" in headers:
+            return None
+        self._refusals += 1
+        doubled: float = FIRST_WAIT_S * 2 ** min(self._refusals - 1, 10)
+        return left if left is not None else min(doubled, LONGEST_WAIT_S)
+
+
+def _left(headers: Mapping[str, str], requested_at: str) -> float | None:
+    """Seconds until the window resets; None where it is not told, or lies in the past."""
+    reset = _whole(headers, "x-ratelimit-reset")
+    if reset is None:
+        return None
+    seconds = reset / 1000 if reset > _MILLISECONDS_FROM else float(reset)
+    left = seconds - _now(headers, requested_at).timestamp()
+    return min(left, WINDOW_S) if left > 0 else None
+
+
+def _now(headers: Mapping[str, str], requested_at: str) -> datetime:
+    try:
+        there = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return datetime.fromisoformat(requested_at)
+    return there if there.tzinfo is not None else datetime.fromisoformat(requested_at)
+
+
+def _whole(headers: Mapping[str, str], name: str) -> int | None:
+    text = headers.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

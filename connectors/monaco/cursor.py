@@ -1,0 +1,66 @@
+"""Monaco's cursor: how far changes were read, where a full read stands, and what the schema said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from connectors.monaco.walk import Place
+from connectors.source import Cursor, Record
+
+
+class Full(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A full read under way: its place, when it began, the newest `updated_at` met so far that is not later than that,
+    and whether every row bore one. A `sweep` is not gone on with by a pull, nor the reverse."""
+
+    place: Place
+    began: str
+    newest: str | None = None
+    dated: bool = True
+    doubts: tuple[str, ...] = ()
+    sweep: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the schema said at a time (ISO 8601, ms, Z): the operator that filters on `updated_at`, whether a list can
+    be sorted by it, and the custom fields that were looked up. What was refused all the same is taken out again."""
+
+    at: str
+    bound: str | None = None
+    sorts: bool = False
+    custom: tuple[str, ...] = ()
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the cursor holds.
+
+    `watermark` is the newest `updated_at` up to which everything was read; None until a full read in which every row
+    had one.
+    """
+
+    watermark: str | None = None
+    full: Full | None = None
+    seen: Seen | None = None
+
+    def cursor(self) -> Cursor:
+        """This state as the JSON object that is committed."""
+        built: Cursor = msgspec.to_builtins(self)
+        return built
+
+
+def read(cursor: Cursor | None) -> State | None:
+    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
+    try:
+        return State() if cursor is None else msgspec.convert(cursor, State)
+    except msgspec.ValidationError:
+        return None
+
+
+def newest(records: Iterable[Record], began: str, before: str | None = None) -> str | None:
+    """The newest version that a read begun at `began` may leave as a watermark; never older than `before`.
+
+    Stamps later than `began` do not count: what was changed since, and one opportunity stamped 2099 would hide it.
+    """
+    versions = (record.version for record in records if record.version is not None and record.version <= began)
+    return max(versions, default=None) if before is None else max(versions, default=before)

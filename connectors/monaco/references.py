@@ -1,0 +1,58 @@
+"""What opportunities refer to: accounts, and the users that a schema happens to list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import msgspec
+
+from connectors.monaco.lists import Lists, Which
+from connectors.monaco.schema import Schema
+from connectors.monaco.walk import OLDEST_FIRST, PageWalk
+from connectors.source import Entry, Record
+
+
+class _Company(msgspec.Struct):
+    domain: str | None = None
+
+
+class _Account(msgspec.Struct):
+    name: str | None = None
+    status: str | None = None
+    company: _Company | None = None
+
+
+def accounts(lists: Lists) -> Iterator[Sequence[Entry]]:
+    """Every account by its id: name, domain and status. Rows that a page shares with the one before come once."""
+    fetch = partial(lists.page, Which(), entity="accounts")
+    before: frozenset[str] = frozenset()
+    for step in PageWalk(fetch, size=lists.options.page_size, order=OLDEST_FIRST).steps():
+        rows = step.listed.rows
+        yield [_account(record) for record in rows.records if record.source_id not in before]
+        before = frozenset(rows.keys)
+
+
+def users(lists: Lists, opportunities: Schema) -> Iterator[Sequence[Entry]]:
+    """Every user by id, with the name that the owner field's directory shows.
+
+    There is no list of users: the schema of opportunities is looked at, else that of accounts (section 8). Nowhere is
+    an e-mail address, so `email` is null.
+    """
+    for key in ("owner", "owner_user_id"):
+        if named := opportunities.words(key):
+            break
+    else:
+        schema = lists.schema("accounts")
+        named = {} if schema is None else schema.words("owner")
+    yield [Entry(user_id, msgspec.json.encode({"name": name, "email": None})) for user_id, name in named.items()]
+
+
+def _account(record: Record) -> Entry:
+    try:
+        account = msgspec.json.decode(record.raw, type=_Account)
+    except msgspec.DecodeError:
+        account = _Account()
+    domain = account.company.domain if account.company is not None else None
+    shown = {"name": account.name, "domain": domain, "status": account.status}
+    return Entry(record.source_id, msgspec.json.encode(shown))

@@ -1,0 +1,79 @@
+"""Single reads in the shape of the list: a key that a get-one leaves out is not a value that was cleared."""
+
+from __future__ import annotations
+
+import msgspec
+
+from connectors.faults import Unavailable
+from connectors.monaco.fields import Schemas
+from connectors.monaco.lists import Lists, NotOffered, Which
+from connectors.monaco.schema import CUSTOM
+from connectors.source import Absent, Found, Record
+
+_NAMESAKES = 100
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Singles:
+    """Reads one opportunity at a time.
+
+    The published get-one shows fewer keys than the list does. An open opportunity lacks some either way, so the first
+    one that lacks a key the mapping reads is looked up in the list as well, and compared: by its id where the schema
+    lets that be filtered, else by its name. Only when the list shows more, every later one is looked up too.
+    """
+
+    def __init__(self, lists: Lists, schemas: Schemas, claimed: frozenset[str]) -> None:
+        self._lists = lists
+        self._schemas = schemas
+        self._claimed = {path.partition(".")[0] for path in claimed if not path.startswith(CUSTOM)}
+        self._whole: bool | None = None if claimed else True
+
+    def one(self, source_id: str, now: str) -> Found | Absent:
+        """The record as the list shows it, with the custom fields it needs defined."""
+        answer = self._lists.one(source_id)
+        if isinstance(answer, Absent):
+            return answer
+        if not self._whole and self._claimed - said(answer.record):
+            answer = self._as_listed(answer, now)
+        return Found(answer.record, answer.requested_at, self._schemas.defining((answer.record,), now))
+
+    def _as_listed(self, single: Found, now: str) -> Found:
+        which = self._which(single.record, now)
+        if which is None:
+            return single
+        try:
+            listed = self._lists.page(which, 1, _NAMESAKES)
+        except NotOffered:
+            self._whole = True if self._whole is None else self._whole
+            return single
+        row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
+        if row is None:
+            if self._whole is False:
+                raise Unavailable("a single read shows less than the list does, and the list does not show it yet")
+            return single
+        self._whole = self._whole is not False and not self._claimed & (said(row) - said(single.record))
+        return single if self._whole else Found(row, listed.answer.requested_at)
+
+    def _which(self, record: Record, now: str) -> Which | None:
+        schema = self._schemas.schema(now)
+        for key in ("id", "name"):
+            if schema.matches(key) and (value := text(record, key)):
+                return Which(filters=({"field": key, "condition": "is", "value": value},))
+        return None
+
+
+def said(record: Record) -> frozenset[str]:
+    """The keys of a record that say something; null says as little as absence does."""
+    try:
+        fields = _object.decode(record.raw)
+    except msgspec.DecodeError:
+        return frozenset()
+    return frozenset(key for key, value in fields.items() if bytes(value) != b"null")
+
+
+def text(record: Record, key: str) -> str | None:
+    """The text under a key; None when there is none."""
+    try:
+        return msgspec.json.decode(_object.decode(record.raw)[key], type=str)
+    except (KeyError, msgspec.DecodeError):
+        return None
