@@ -24,7 +24,7 @@ _BOTH = {"include_deleted": "true", "includeDeleted": "true"}
 
 class _Stamped(msgspec.Struct):
     updated_at: str | None = None
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw = msgspec.Raw(b"null")
     currency: str | None = None
 
 
@@ -102,8 +102,8 @@ def _amounts(lists: Lists, records: list[Record]) -> Finding:
     unit = lists.options.amount_unit
     for record in records:
         said = _stamped(record)
-        if said.value is not None and bytes(said.value) != b"null":
-            value = bytes(said.value).decode("utf-8", "replace")[:40]
+        value = bytes(said.value).decode("utf-8", "replace").strip()[:40]
+        if value != "null":
             if value.startswith('"'):
                 message = f"amounts come as text ({value}), which is parked: the contract has numbers"
                 return Finding("amounts", False, message, "unintelligible")

@@ -171,7 +171,7 @@ def test_an_envelope_that_changes_is_a_fault_that_says_what_to_do(before: dict[s
     pulls = Pulls(tenant.reader)
     pulls.pull()
     kept = pulls.cursor
-    for name, value in {**{"envelope": "current"}, **after}.items():
+    for name, value in {"envelope": "current", **after}.items():
         setattr(tenant.switches, name, value)
     with pytest.raises(Unintelligible, match=r"set the options envelope = \"\w+/\w+\" and pagination_style") as fault:
         pulls.pull()
