@@ -240,10 +240,10 @@ class _Landing:
         remapped = same_bytes and not self.batch.again
         cause = Cause.UNDELETE if was_deleted else Cause.MAPPING_CHANGE if remapped else self.batch.cause
         for stage in self.hops.pop(seen.digest, ()):
-            before = self.before[record.source_id]
-            self.tell(row, Change(EventType.STAGE_CHANGE, replace(before, stage=stage)), cause)
-            row = self.known[record.source_id]
-        if (change := diff(self.before.get(record.source_id), state)) is not None:
+            hop = replace(self.before[record.source_id], stage=stage)
+            self.tell(row, Change(EventType.STAGE_CHANGE, hop), cause)
+            row, change = self.known[record.source_id], diff(hop, state)
+        if change is not None:
             self.tell(row, change, cause)
 
     def _end(self, seen: Seen, row: DealRow) -> None:
