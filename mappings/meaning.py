@@ -7,7 +7,7 @@ from typing import Any
 
 from deals.state import RESERVED
 from mappings.grammar import CustomFieldsRule, CustomRule, DayRule, KindMapping, OutcomeRule, StageRule, custom_key
-from mappings.vocabulary import Compare, form
+from mappings.vocabulary import Compare, form, plain_word
 
 
 def meaning(source: str, kinds: Mapping[str, KindMapping]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _stage(rule: StageRule) -> list[Any]:
     if rule.compare != "exact":
         more["compare"] = rule.compare
     if rule.within is not None:
-        own = {value.strip(): _words(entry, rule.compare) for value, entry in rule.within.words.items()}
+        own = {plain_word(value): _words(entry, rule.compare) for value, entry in rule.within.words.items()}
         more["within"] = [list(rule.within.sources), own]
     if rule.history is not None:
         more["history"] = [list(rule.history.sources), list(rule.history.stage)]

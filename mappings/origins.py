@@ -11,7 +11,7 @@ from mappings.outcome import ABSENT, Unreadable
 from mappings.paths import Record, finder, named
 from mappings.references import USERS, References
 from mappings.rules import Rules
-from mappings.stages import CLOSED, decided_by
+from mappings.stages import CLOSED, StageWords, decided_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _stage(rule: StageRule, rules: Rules, record: Record) -> Origin:
     if rule.within is None:
         return stage
     second = _plain(rule.within.sources, record, "")
-    own = isinstance(second.raw, str | int) and str(second.raw).strip() in rule.within.words
+    own = StageWords("", rule, {}).has_own(record)
     words = f"the words of its own {second.source}" if own else f"the general words, its {second.source} having none"
     raw = {stage.source: stage.raw, second.source: second.raw}
     return Origin(f"{stage.source}, {second.source}", raw, f"{stage.rule}; {words}")

@@ -11,7 +11,7 @@ from mappings.outcome import ABSENT, Hop, Problem, Unreadable, shown
 from mappings.paths import Record, finder, named
 from mappings.quoted import unquoted
 from mappings.transforms import anything, identity, text
-from mappings.vocabulary import Compare, Vocabulary, near
+from mappings.vocabulary import Compare, Vocabulary, near, plain_word
 
 CLOSED = frozenset(("closed_won", "closed_lost"))
 """The ledger's words for a deal that is closed."""
@@ -50,7 +50,7 @@ class StageWords:
             self._find = finder(rule.within.sources)
             for value, words in rule.within.words.items():
                 place = f"[{kind}.stage.within.words.{shown(value)}]"
-                self._own[value.strip()] = _Table({**words, **more}, rule.compare, place)
+                self._own[plain_word(value)] = _Table({**words, **more}, rule.compare, place)
 
     def of(self, record: Record) -> _Table:
         """The words that a record is read by. Raises `Unreadable` where its second key is no id."""
@@ -61,7 +61,14 @@ class StageWords:
             key = None if value is None or value is ABSENT else identity(value)
         except Unreadable as error:
             raise _Told(f"{named(self._rule.sources, record)}: {error}") from None
-        return self.general if key is None else self._own.get(key, self.general)
+        return self.general if key is None else self._own.get(plain_word(key), self.general)
+
+    def has_own(self, record: Record) -> bool:
+        """Whether a record is read by words of its own pipeline, or of whatever its second key names."""
+        try:
+            return self.of(record) is not self.general
+        except Unreadable:
+            return False
 
 
 class _Told(Unreadable):

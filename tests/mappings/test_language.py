@@ -42,6 +42,10 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake():
     assert parse("\ufeff" + SMALL.replace("\n", "\r\n"), name="t").version == small().version
 
 
+def within(tables: str) -> str:
+    return f'[deals.stage.within]\nfrom = "p"\nwords = {{{tables}}}\n\n[deals.owner]'
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -73,6 +77,26 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_mistake():
         ("[deals.owner]", "[deals.stage]", "a section stands there twice"),
         ('source = "acme"', "", "source: is missing; the source's name would be right, such as source = \"planhat\""),
         ('source = "acme"', 'source = "Ac me"', "source: found 'Ac me'"),
+        ('from = "stage"', 'from = "stage"\ncompare = "slugs"', "one of exact, slug would be right (nearest"),
+        ('"Open" = "open"', '"Open" = "open"\n[deals.stage.within]\nfrom = "p"', "stage.within.words: is missing"),
+        ("[deals.owner]", '[deals.stage.within]\nfrom = "p"\nwords = {}\n[deals.owner]', "words: found an object of 0"),
+        ("[deals.owner]", within('"a" = {}'), "deals.stage.within.words.'a': no word is known and unknown words park"),
+        ("[deals.owner]", within('"a" = {x = "x"}, " a" = {y = "y"}'), "' a' and 'a' are the same word, mapped twice"),
+        ("[deals.owner]", within('"a" = {x = "x", "x " = "x"}'), "within.words.'a': 'x ' and 'x' are the same"),
+        ("[deals.owner]", within('"a" = {x = 3}'), "deals.stage.within.words.a.x: found 3; a text in quotes"),
+        ("[deals.owner]", '[deals.stage.history]\nfrom = "h"\n[deals.owner]', "deals.stage.history.stage: is missing"),
+        ('"owner.id"', '"owner.id"\nagree = true', "deals.owner.agree: there is no such key here; known: from"),
+        ('as = "number"', 'look_up = "accounts"', "deals.custom.seats: `look_up` needs `take`"),
+        ('as = "number"', 'take = "name"', "deals.custom.seats: `take` needs `look_up`"),
+        ('as = "number"', 'take = "name", look_up = "No 1"', "found 'No 1'; the name of reference data would be right"),
+        ('as = "number"', 'as = "zoned_day"', "found 'zoned_day'; one of boolean, date, day, id, json,"),
+        ('["closed", "expected"]', '"expected"\nas = "zone_day"', "one of date, day, zoned_day would be right"),
+        ('from = "extra"', "", "deals.custom_fields: one of `from` (an object) and `prefix`"),
+        ('from = "extra"', 'from = "extra"\nprefix = "cf_"', "deals.custom_fields: one of `from` (an object)"),
+        ('from = "extra"', 'prefix = "cf_"\nquoted = true', "deals.custom_fields.quoted: only an object can be quoted"),
+        ('from = "extra"', 'prefix = " "', "found ' '; the beginning of record keys would be right"),
+        ('from = "extra"', 'from = "extra"\nquoted = "yes"', "deals.custom_fields.quoted: found 'yes'; true or false"),
+        ("updated = ", "closed = ", "deals.ignored.closed: the key is ignored here and read by `close_date`"),
         ('source = "acme"', 'source = "acme"\nkinds = 3', "kinds: found 3; besides `source` a table has one section"),
     ],
 )  # fmt: skip
@@ -108,6 +132,35 @@ def test_an_outcome_word_cannot_be_decided_and_open():
         '[deals.stage.outcome]\nfrom = "status"\nopen = ["won"]\nwords = { won = "closed_won" }\n\n[deals.stage.words]'
     )
     assert "mapped twice" in fault(("[deals.stage.words]", outcome))
+
+
+def test_words_with_one_slug_may_stand_in_a_table_that_compares_by_it_only_where_they_mean_the_same():
+    slug = ('from = "stage"', 'from = "stage"\ncompare = "slug"')
+    same, other = ('"Open" =', '"WON" = "closed_won"\n"Open" ='), ('"Open" =', '"WON" = "won"\n"Open" =')
+    assert small(slug, same).version == small(slug).version
+    assert "stage.words: 'WON' and 'Won' are the same word, mapped twice; keep one" in fault(slug, other)
+    assert small(other)
+
+
+def test_an_outcome_word_cannot_be_decided_and_open_under_two_spellings_of_one_slug():
+    outcome = (
+        '[deals.stage.outcome]\nfrom = "status"\nopen = ["WON", "won!"]\nwords = { won = "closed_won" }\n[deals.owner]'
+    )
+    slug = ('from = "stage"', 'from = "stage"\ncompare = "slug"')
+    found = faults(edited(slug, ("[deals.owner]", outcome)))
+    assert [problem.partition(":")[0] for problem in found] == ["deals.stage.outcome"] * 2
+    assert small(("[deals.owner]", outcome))
+
+
+def test_with_a_prefix_two_labels_with_one_slug_cannot_both_speak_of_the_field():
+    change = ('"Secret Note" =', '"kick-off  DAY" =')
+    assert small(change)
+    assert "have one slug" in fault(change, ('from = "extra"', 'prefix = "cf_"'))
+
+
+def test_a_table_without_general_words_may_have_words_for_pipelines_only():
+    bare = (('"Won" = "closed_won"', ""), ('"Open" = "open"', ""))
+    assert small(*bare, ("[deals.owner]", within('"a" = {x = "x"}')))
 
 
 def test_an_oversized_table_is_refused_before_it_is_read():
@@ -190,6 +243,9 @@ def test_comments_and_order_do_not_change_the_version(text: str, seed: int):
         ("moves without a change", "another reason"),
         ('{ as = "day" }', '{ key = "kick_off_day", as = "day" }'),
         ('currency = "value.code"', 'currency = "value.code"\nnumbers = "json"\nwhole_minor = false'),
+        ('from = "stage"', 'from = "stage"\ncompare = "exact"'),
+        ('["closed", "expected"]', '["closed", "expected"]\nclosed = []'),
+        ('from = "extra"', 'from = "extra"\nquoted = false'),
     ],
 )
 def test_another_spelling_of_the_same_meaning_has_the_same_version(old: str, new: str):
@@ -209,10 +265,31 @@ def test_another_spelling_of_the_same_meaning_has_the_same_version(old: str, new
         ('from = "owner.id"', 'from = "owner"'),
         ('currency = "value.code"', ""),
         ('from = "stage"', 'from = "stage"\nunmapped = "pass"'),
+        ('from = "stage"', 'from = "stage"\ncompare = "slug"'),
+        ("[deals.owner]", within('"a" = {x = "x"}')),
+        ("[deals.owner]", '[deals.stage.history]\nfrom = "h"\nstage = "to"\n[deals.owner]'),
+        ('["closed", "expected"]', '"expected"\nclosed = "closed"'),
+        ('["closed", "expected"]', '["closed", "expected"]\nas = "zoned_day"'),
+        ('as = "number"', 'look_up = "accounts", take = "seats"'),
+        ('from = "extra"', 'prefix = "extra"'),
+        ('from = "extra"', 'from = "extra"\nquoted = true'),
     ],
 )
 def test_another_meaning_has_another_version(old: str, new: str):
     assert small((old, new)).version != small().version
+
+
+def test_an_outcome_that_must_agree_is_another_meaning():
+    outcome = '[deals.stage.outcome]\nfrom = "status"\nwords = { won = "closed_won" }\n[deals.owner]'
+    agreeing = outcome.replace("words", "agree = true\nwords")
+    assert small(("[deals.owner]", outcome)).version != small(("[deals.owner]", agreeing)).version
+
+
+def test_words_and_lists_within_the_new_parts_change_the_version():
+    one = small(("[deals.owner]", within('"a" = {x = "x"}')))
+    assert one.version != small(("[deals.owner]", within('"a" = {x = "y"}'))).version
+    assert one.version != small(("[deals.owner]", within('"b" = {x = "x"}'))).version
+    assert one.version == small(("[deals.owner]", within('" a " = {"x " = "x"}'))).version
 
 
 def test_a_mapping_cannot_be_changed():

@@ -193,9 +193,41 @@ def test_the_version_covers_the_table_and_the_rules():
         Mapper(small(), Rules(ledger_currency="USD", owners={})).version,
         Mapper(small(), Rules(ledger_currency="USD", amount_unit="minor")).version,
         Mapper(small(), Rules(ledger_currency="USD", currency_policy="pass")).version,
+        Mapper(small(), Rules(ledger_currency="USD", owners_by="email")).version,
+        Mapper(small(), Rules(ledger_currency="USD", zone="Asia/Tokyo")).version,
+        Mapper(small(), Rules(ledger_currency="USD", stage_words={"A": "a"})).version,
+        Mapper(small(), Rules(ledger_currency="USD", stage_history=False)).version,
     }
-    assert len(versions) == 7
+    assert len(versions) == 11
     assert Mapper(small(), Rules(ledger_currency=" usd")).version == MAPPER.version
+
+
+CLOSED_DAYS = Mapper(
+    small(('["closed", "expected"]', '"expected"\nclosed = ["actual", "closed"]\nas = "zoned_day"')),
+    Rules(ledger_currency="USD", zone="Europe/Berlin"),
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "day"),
+    [
+        ({"stage": "Won", "actual": "2026-03-31T22:30:00Z", "expected": "2026-12-31"}, date(2026, 4, 1)),
+        ({"stage": "Won", "actual": None, "closed": "2026-03-31", "expected": "2026-12-31"}, date(2026, 3, 31)),
+        ({"stage": "Won", "actual": " ", "expected": "2026-12-31"}, date(2026, 12, 31)),
+        ({"stage": "Open", "actual": "2026-03-31", "expected": "2026-12-31"}, date(2026, 12, 31)),
+        ({"stage": "Open", "actual": "nonsense", "expected": "2026-12-31"}, date(2026, 12, 31)),
+        ({"stage": "Open", "actual": "2026-03-31", "expected": None}, None),
+        ({"stage": None, "actual": "2026-03-31"}, None),
+    ],
+)
+def test_a_date_of_closing_counts_once_the_deal_is_closed_and_not_before(fields: dict[str, Any], day: date | None):
+    assert mapped(CLOSED_DAYS, record(**fields)).state.close_date == day
+    assert mapped(CLOSED_DAYS, record(**fields)).drift == ()
+
+
+def test_a_date_of_closing_that_cannot_be_read_parks_a_closed_deal_and_is_named():
+    found = problem(CLOSED_DAYS, record(stage="Won", actual="soon", expected="2026-12-31"))
+    assert (found.reason, found.message[:14]) == ("BAD_DATE", "actual: found ")
 
 
 keys = st.sampled_from(

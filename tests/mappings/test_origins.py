@@ -81,3 +81,65 @@ def test_the_rules_of_the_connection_are_said_in_words():
         found = Mapper(small(), rules).origins("deals", WHOLE)
         assert words in found["amount_cents"].rule
         assert found["owner_external_id"].rule == "the connection's owner table; an owner not in it is parked"
+
+
+WITHIN = '[deals.stage.within]\nfrom = "pipeline"\nwords = { emea = { Won = "emea_won" } }\n\n[deals.close_date]'
+
+
+def test_the_second_key_of_a_stage_is_named_with_it_and_whose_words_were_used():
+    mapper = Mapper(small(("[deals.close_date]", WITHIN)), USD)
+    own = mapper.origins("deals", record(stage="Won", pipeline=" emea"))["stage"]
+    assert (own.source, own.raw) == ("stage, pipeline", {"stage": "Won", "pipeline": " emea"})
+    assert own.rule.endswith("; the words of its own pipeline")
+    general = mapper.origins("deals", record(stage="Won", pipeline="apac"))["stage"]
+    assert general.rule.endswith("; the general words, its pipeline having none")
+
+
+def test_how_words_compare_and_whose_come_first_is_said():
+    rules = Rules(ledger_currency="USD", stage_words={"Signed": "closed_won"})
+    mapper = Mapper(small(('from = "stage"', 'from = "stage"\ncompare = "slug"')), rules)
+    rule = mapper.origins("deals", record(stage="Won"))["stage"].rule
+    assert rule.startswith("the table's vocabulary, by its slug; an unknown word parks")
+    assert rule.endswith("the connection's own words come first")
+
+
+def test_the_outcome_is_named_where_it_decided_by_its_slug():
+    outcome = '[deals.stage.outcome]\nfrom = "status"\nwords = { won = "closed_won" }\n\n[deals.stage.words]'
+    slug = ('from = "stage"', 'from = "stage"\ncompare = "slug"')
+    assert Mapper(small(("[deals.stage.words]", outcome), slug), USD).origins("deals", record(status="WON!"))[
+        "stage"
+    ].source == ("status")
+
+
+def test_the_close_date_names_the_key_that_counts_for_a_deal_in_that_stage_and_the_zone():
+    change = ('["closed", "expected"]', '"expected"\nclosed = "actual"\nas = "zoned_day"')
+    mapper = Mapper(small(change), Rules(ledger_currency="USD", zone="Asia/Tokyo"))
+    dates = {"actual": "2026-03-31T20:00:00Z", "expected": "2026-05-01"}
+    closed = mapper.origins("deals", record(stage="Won", **dates))["close_date"]
+    assert (closed.source, closed.raw) == ("actual", "2026-03-31T20:00:00Z")
+    assert "zone; a plain date is never shifted (Asia/Tokyo); the deal is closed" in closed.rule
+    assert mapper.origins("deals", record(stage="Open", **dates))["close_date"].source == "expected"
+
+
+def test_what_was_looked_up_is_told_with_the_key_it_was_found_under():
+    change = ("seats =", 'account = { from = "account_id", look_up = "accounts", take = "name" }\nseats =')
+    mapper = Mapper(small(change), Rules(ledger_currency="USD", owners_by="email"))
+    known = {"accounts": {"a1": {"name": "Northwind"}}, "users": {"u1": {"email": "Ada@x.com"}}}
+    found = mapper.origins("deals", record(account_id="a1", owner={"id": "u1"}), known)
+    assert found["account"].source == "account_id, accounts.name"
+    assert found["account"].raw == {"account_id": "a1", "accounts.name": "Northwind"}
+    assert found["account"].rule.startswith("name of what accounts has under the key in account_id")
+    assert found["owner_external_id"].raw == {"owner.id": "u1", "users.email": "Ada@x.com"}
+    assert mapper.origins("deals", record(account_id="a2"))["account"].raw["accounts.name"] is None
+
+
+def test_a_custom_field_says_why_it_passes_under_its_key():
+    mapper = Mapper(small(('{ as = "day" }', '{ key = "start", as = "day" }')), USD).with_labels(
+        {"Lead Source": "lead"}
+    )
+    found = mapper.origins("deals", record(extra={"Lead Source": "x", "Kick-off Day": 1, "Tier": 2}))
+    assert "under the key its definition was bound to when first seen" in found["lead"].rule
+    assert "under the key that the table declares" in found["start"].rule
+    assert "under the slug of its label" in found["tier"].rule
+    prefixed = Mapper(small(('from = "extra"', 'prefix = "cf_"')), USD).with_labels({"cf_1": "risk"})
+    assert prefixed.origins("deals", record(cf_1=3))["risk"].source == "cf_1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -125,3 +126,61 @@ def test_nothing_that_was_seen_parks_under_the_suggested_table(
     for kind, records in (("deals", deals), ("opportunities", opportunities)):
         for record in records:
             assert isinstance(mapper.map(kind, record), Mapped)
+
+
+BY_SLUG = PLANHAT.replace('from = "stage"\n', 'from = "stage"\ncompare = "slug"\n', 1)
+
+
+def test_a_table_that_compares_by_slug_gets_one_line_for_all_spellings_of_a_word():
+    observed = Observed()
+    for stage in ("Demo!", "demo", "DEMO", "closed won"):
+        observed.add("deals", deal(stage))
+    text = suggest("planhat", observed, BY_SLUG)
+    mapping = parse(text, name="suggested.toml")
+    assert list(mapping.kinds["deals"].stage.words.values()).count("demo") == 1
+    assert '# "closed won", closed_won: seen 1x' in text
+    for stage in ("Demo!", "demo", "DEMO", "closed won"):
+        assert isinstance(Mapper(mapping, USD).map("deals", deal(stage)), Mapped)
+
+
+def test_the_values_that_may_have_words_of_their_own_are_listed():
+    within = (
+        '[deals.stage.within]\nfrom = "pipeline"\n\n[deals.stage.within.words."p1"]\n"A" = "a"\n\n[deals.close_date]'
+    )
+    observed = Observed()
+    observed.add("deals", deal("A", pipeline="p2"))
+    text = suggest("planhat", observed, PLANHAT.replace("[deals.close_date]", within))
+    assert '# values of pipeline seen:\n#   "p2": 1' in text
+    parse(text, name="suggested.toml")
+
+
+def test_fields_with_a_prefix_are_told_by_the_key_they_are_bound_to_and_not_as_unclaimed():
+    prefixed = PLANHAT.replace('from = "custom" ', 'prefix = "cf_" ', 1)
+    observed = Observed()
+    observed.add("deals", deal("A", cf_1="x", cf_2="y", odd=1))
+    text = suggest("planhat", observed, prefixed, {"cf_1": "risk", "cf_2": "name"})
+    assert '# "cf_1": 1 records, text, passes as risk' in text
+    assert '"cf_2" = { key = "planhat_cf_2" }   # 1 records, text; CHECK: its key is taken by' in text
+    assert '# "cf_1" = "..."' not in text
+    assert '# "odd" = "..."' in text
+    mapper = Mapper(parse(text, name="suggested.toml"), USD).with_labels({"cf_1": "risk", "cf_2": "name"})
+    outcome = mapper.map("deals", deal("A", cf_1="x", cf_2="y"))
+    assert isinstance(outcome, Mapped)
+    assert {"risk", "planhat_cf_2"} <= outcome.state.custom.keys()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(file.name for file in files("mappings").iterdir() if file.name.endswith(".toml"))
+)
+def test_every_shipped_table_can_be_completed(name: str):
+    shipped = files("mappings").joinpath(name).read_text(encoding="utf-8")
+    mapping = parse(shipped, name=name)
+    observed = Observed()
+    for kind, rule in mapping.kinds.items():
+        paths = [path for path, _ in rule.claims()]
+        record: dict[str, Any] = {path: "A Word" for path in paths if "." not in path} | {"unclaimed": 1}
+        fields = rule.custom_fields
+        if fields is not None:
+            record |= {fields.source: {"A": 1}} if fields.source else {f"{fields.prefix}1": 1}
+        observed.add(kind, record)
+    assert parse(suggest(mapping.source, observed, shipped), name="suggested").kinds.keys() == mapping.kinds.keys()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from deals.identity import canonical
 from mappings.outcome import Unreadable
-from mappings.transforms import TRANSFORMS, anything, boolean, calendar_date, day_number, identity, text
+from mappings.transforms import TRANSFORMS, anything, boolean, calendar_date, day_number, identity, text, zoned_day
 from tests.mappings.tables import json_values
 
 DAY = date(2026, 11, 30)
@@ -145,3 +146,44 @@ def test_neither_zero_nor_one_is_a_boolean():
 def test_a_transform_gives_json_or_says_what_is_wrong(name: str, value: Any):
     with suppress(Unreadable):
         canonical(TRANSFORMS[name](value))
+
+
+@pytest.mark.parametrize(
+    ("zone", "value", "day"),
+    [
+        ("UTC", "2026-03-28T16:05:00Z", date(2026, 3, 28)),
+        ("Europe/Berlin", "2026-03-31T22:30:00Z", date(2026, 4, 1)),
+        ("Europe/Berlin", "2026-01-31T22:30:00Z", date(2026, 1, 31)),
+        ("Europe/Berlin", "2026-03-31T22:30:00", date(2026, 4, 1)),
+        ("Europe/Berlin", "2026-03-31 22:30", date(2026, 4, 1)),
+        ("America/Los_Angeles", "2026-04-01T06:59:59.999999999Z", date(2026, 3, 31)),
+        ("America/Los_Angeles", "2026-04-01T07:00:00Z", date(2026, 4, 1)),
+        ("UTC", "2026-04-01T01:00:00+02:00", date(2026, 3, 31)),
+        ("UTC", "2026-03-31T23:00:00-0200", date(2026, 4, 1)),
+        ("Pacific/Kiritimati", "2026-03-31", date(2026, 3, 31)),
+        ("America/Los_Angeles", " 2026-03-31 ", date(2026, 3, 31)),
+        ("UTC", "  ", None),
+    ],
+)
+def test_a_zoned_day_is_the_day_of_a_date_time_in_the_zone_and_a_plain_date_is_never_shifted(
+    zone: str, value: str, day: date | None
+):
+    assert zoned_day(zone)(value) == day
+
+
+@pytest.mark.parametrize("value", ["2026-03-31T10:00:00+99:99", "2026-02-30T10:00:00Z", "1900-01-01T00:00:00+10:00", 3])
+def test_a_date_time_that_names_no_sensible_day_is_refused(value: Any):
+    with pytest.raises(Unreadable, match="would be right"):
+        zoned_day("UTC")(value)
+
+
+@settings(deadline=None)
+@given(
+    st.datetimes(datetime(1901, 1, 1), datetime(2998, 1, 1)),
+    st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati"]),
+)
+def test_a_moment_has_one_day_in_a_zone_however_its_offset_is_written(at: datetime, zone: str):
+    moment = at.replace(tzinfo=UTC, microsecond=0)
+    spelt = [moment, moment.astimezone(ZoneInfo("Asia/Tokyo")), moment.astimezone(ZoneInfo("America/New_York"))]
+    written = [each.isoformat() for each in spelt if each.utcoffset() % timedelta(minutes=1) == timedelta(0)]  # type: ignore[operator]
+    assert {zoned_day(zone)(text) for text in written} == {moment.astimezone(ZoneInfo(zone)).date()}
