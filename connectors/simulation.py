@@ -229,6 +229,7 @@ def serve(app: ASGIApp, port: int = 0) -> Iterator[str]:
         log_config=None,
         log_level="critical",
         access_log=False,
+        date_header=False,  # a simulated vendor's time is the simulator's, if it tells any
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

@@ -1,0 +1,115 @@
+"""LeadLex's check: what a person setting up a connection wants to know, each as one finding with its advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal
+
+from connectors.faults import Fault, Misconfigured, Refused, Unavailable
+from connectors.leadlex.lists import Listed, Lists
+from connectors.source import Finding
+
+_SKEW = timedelta(minutes=2)
+
+
+def findings(lists: Lists) -> Iterator[Finding]:
+    """Try the address, the key, the right to read, the first page, the clocks, the rights to options, the webhooks.
+
+    It ends at the first finding that leaves nothing to try further, and costs three requests at most.
+    """
+    try:
+        first = lists.page({}, 1)
+    except Fault as fault:
+        yield from _failed(lists, fault)
+        return
+    yield Finding("address", True, f"{lists.transport.host} answers")
+    yield Finding("credentials", True, "the key is accepted")
+    yield Finding("rights", True, "may read deals")
+    yield _quota(lists)
+    yield _shape(first)
+    yield _clock(first)
+    try:
+        if lists.options.use_audit_log:
+            yield _audit_log(lists, first)
+        yield _webhooks(lists)
+    except Fault as fault:
+        yield Finding("webhooks", False, str(fault), _kind(fault))
+
+
+def _failed(lists: Lists, fault: Fault) -> Iterator[Finding]:
+    if not isinstance(fault, Refused):
+        yield Finding("address", False, str(fault), _kind(fault))
+        return
+    yield Finding("address", True, f"{lists.transport.host} answers")
+    if "answered 401" in str(fault):
+        yield Finding("credentials", False, str(fault), "refused")
+    else:
+        yield Finding("credentials", True, "the key is accepted")
+        yield Finding("rights", False, str(fault), "refused")
+
+
+def _quota(lists: Lists) -> Finding:
+    options, quota = lists.options, lists.quota
+    hours = options.least_interval().total_seconds() / 3600
+    pace = f"pulls by schedule are at least {hours:.1f} h apart"
+    if quota.limit is None:
+        return Finding("quota", True, f"LeadLex does not say how many requests are left; plan {options.plan}: {pace}")
+    if quota.limit != options.booked:
+        advice = f"set the option plan to what is booked, or requests_per_day; it says {options.plan}"
+        return Finding("quota", False, f"the workspace has {quota.limit:,} requests a day; {advice}", "misconfigured")
+    return Finding("quota", True, f"{quota.left:,} of {quota.limit:,} requests are left today; {pace}")
+
+
+def _shape(first: Listed) -> Finding:
+    rows = first.rows
+    if rows.spoiled:
+        example = rows.spoiled[0]
+        message = f"{len(rows.spoiled)} of {len(rows.keys)} rows cannot be read; {example.reason}: {example.message}"
+        return Finding("first page", False, message, "unintelligible")
+    if not rows.keys:
+        return Finding("first page", True, "no deals yet; an empty list never deletes anything")
+    if first.meta.total is None:
+        message = "the list does not say how many deals it has, so no sweep can witness that one is gone"
+        return Finding("first page", False, message, "unintelligible")
+    undated = sum(created is None for created in first.created)
+    told = f", {undated} of them without a usable created_date" if undated else ""
+    return Finding("first page", True, f"{len(rows.keys)} of {first.meta.total:,} deals read{told}")
+
+
+def _clock(first: Listed) -> Finding:
+    if first.source_time is None:
+        return Finding("clocks", True, "the answer carries no Date, so the newest updated_date stands in for it")
+    ahead = datetime.fromisoformat(first.source_time) - datetime.fromisoformat(first.requested_at)
+    seconds = abs(ahead.total_seconds())
+    if abs(ahead) <= _SKEW:
+        return Finding("clocks", True, f"LeadLex's clock and ours differ by {seconds:.0f} s")
+    way = "ahead of" if ahead > timedelta(0) else "behind"
+    message = f"LeadLex's clock is {seconds:.0f} s {way} the database's; set the database's clock by NTP"
+    return Finding("clocks", False, message, "misconfigured")
+
+
+def _audit_log(lists: Lists, first: Listed) -> Finding:
+    if lists.deletions(first.requested_at, 1) is None:
+        message = "the audit log takes an admin key; give one, or switch use_audit_log off"
+        return Finding("audit log", False, message, "misconfigured")
+    return Finding("audit log", True, "deletions can be read from the audit log")
+
+
+def _webhooks(lists: Lists) -> Finding:
+    hooks = lists.webhooks()
+    if hooks is None:
+        return Finding("webhooks", True, "the key may not see webhooks, so nobody notices when one is switched off")
+    silent = [hook for hook in hooks if hook.get("active") is False]
+    if silent:
+        message = f"{len(silent)} of {len(hooks)} webhooks are switched off; switch them on again in LeadLex"
+        return Finding("webhooks", False, message, "misconfigured")
+    return Finding("webhooks", True, f"{len(hooks)} webhooks, none of them switched off")
+
+
+def _kind(fault: Fault) -> Literal["refused", "unavailable", "unintelligible", "misconfigured"]:
+    if isinstance(fault, Refused):
+        return "refused"
+    if isinstance(fault, Unavailable):
+        return "unavailable"
+    return "misconfigured" if isinstance(fault, Misconfigured) else "unintelligible"

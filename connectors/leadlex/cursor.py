@@ -1,0 +1,73 @@
+"""LeadLex's cursor: how far the source's clock was read, and where a read under way stands."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from connectors.source import Cursor
+
+Road = Literal["all", "updated", "created"]
+"""Which deals a walk reads: all, those edited since a time, those created since a time."""
+
+
+class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where a walk over windows of the creation date stands.
+
+    Everything created before `after` is read; `width_s` is how wide the next window is, None without an end.
+    `counted` deals were read so far; `total` is how many the list said it had when the walk began.
+    """
+
+    after: str | None = None
+    width_s: int | None = None
+    counted: int = 0
+    total: int | None = None
+    doubts: tuple[str, ...] = ()
+
+
+class Under(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A read under way. `floor` is the time since which changes are read; `then` the watermark that it will leave.
+
+    `top` is the newest `updated_date` seen, which stands in for a source that does not tell its time.
+    """
+
+    road: Road
+    floor: str | None = None
+    scan: Scan = Scan()
+    then: str | None = None
+    top: str | None = None
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the cursor holds.
+
+    `watermark` is the time up to which all changes were read. `under` is a pull that was cut off, `sweep` a complete
+    read that was. `missing` names the keys that lists leave out of rows, once that was found out for the keys named
+    by `judged`. `audited` are the entries of the audit log within the overlap that were dealt with.
+    """
+
+    watermark: str | None = None
+    under: Under | None = None
+    sweep: Scan | None = None
+    judged: str | None = None
+    missing: tuple[str, ...] = ()
+    audited: tuple[str, ...] = ()
+
+    def cursor(self) -> Cursor:
+        """This state as the JSON object that is committed."""
+        built: Cursor = msgspec.to_builtins(self)
+        return built
+
+
+def read(cursor: Cursor | None) -> State | None:
+    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
+    try:
+        return State() if cursor is None else msgspec.convert(cursor, State)
+    except msgspec.ValidationError:
+        return None
+
+
+def later(one: str | None, other: str | None) -> str | None:
+    """The later of two times, as far as there are any."""
+    return max(one or "", other or "") or None
