@@ -16,15 +16,13 @@ Hide: TypeAlias = Literal["both", "include_deleted", "includeDeleted", "none", "
 class Place(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where a list is read on: at a cursor, or at a numbered page.
 
-    `last` is the id of the last row read, by which numbered pages are joined again. `rows` counts what was read,
-    `restarts` how often a cursor had died.
+    `last` is the id of the last row read, by which numbered pages are joined again. `rows` counts what was read.
     """
 
     cursor: str | None = None
     page: int = 1
     last: str | None = None
     rows: int = 0
-    restarts: int = 0
 
 
 class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

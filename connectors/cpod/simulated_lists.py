@@ -157,7 +157,8 @@ class Lister:
             last, of, at = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=tuple[str, str, float])
         except (ValueError, msgspec.DecodeError):
             raise Turned(400, "invalid cursor") from None
-        if of != mark or self._clock.monotonic() - at > self._switches.cursor_life_s:
+        life = self._switches.cursor_life_s
+        if of != mark or (life is not None and self._clock.monotonic() - at > life):
             raise Turned(400, "the cursor has expired")
         return last
 

@@ -36,7 +36,9 @@ class Switches:
     over_limit: Literal["clamp", "refuse"] = "clamp"
     page_size_ignored: bool = False
     """Pages have 50 rows, whatever is asked for."""
-    cursor_life_s: int = 3600
+    cursor_life_s: int | None = None
+    """A cursor older than this is answered 400; by the contract's assumption 3600. None: they live for ever, which a
+    tenant needs that is read over several days of a small quota."""
     ignored_params: frozenset[str] = frozenset()
     """Parameters this server pays no heed to although it knows them: `stage`, `include_deleted`, `updated_after`..."""
     refuse_unknown_params: bool = False

@@ -49,6 +49,7 @@ class Walk:
         self._joined = place.page == 1
         self._before: frozenset[str] = frozenset()
         self._still = 0
+        self._restarts = 0
         self._seams = 0
         self._far = False
         self.shape = shape
@@ -97,11 +98,13 @@ class Walk:
             raise no
         if self._place.cursor is None:
             raise Unintelligible(f"page {self._place.page:,} was turned down ({no.status}), and those before were not")
-        if self._place.restarts >= _RESTARTS:
+        self._restarts += 1
+        if self._restarts > _RESTARTS:
             raise Unintelligible(
-                f"cPod turned down its own cursor {_RESTARTS + 1} times ({no.status}), so the list cannot be read"
+                f"cPod turned down its own cursor {self._restarts} times ({no.status}): they die faster than the list "
+                "can be read. Raise page_size, or the limits of requests"
             ) from None
-        self._place = Place(restarts=self._place.restarts + 1)
+        self._place = Place()
         self._begins, self._before = True, frozenset()
 
     def _numbered(self, sheet: Sheet) -> bool:
@@ -154,7 +157,7 @@ class Walk:
                 if not sheet.told and self.shape and self.shape.next and size >= self._lists.options.page_size:
                     raise Unintelligible("a full page says nothing of what follows, and pages before did")
                 return None
-            return Place(cursor=sheet.next, last=last, rows=rows, restarts=place.restarts)
+            return Place(cursor=sheet.next, last=last, rows=rows)
         if sheet.more is False or not size or not fresh:
             return None
         if sheet.more is None and sheet.total is not None and rows >= sheet.total:

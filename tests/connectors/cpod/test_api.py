@@ -109,7 +109,7 @@ def test_a_numbered_list_whose_last_row_is_gone_is_read_from_its_beginning():
 
 
 def test_a_cursor_that_has_died_restarts_the_scan():
-    tenant = Tenant(50)
+    tenant = Tenant(50, cursor_life_s=3600)
     pulls = Pulls(tenant.reader)
     pulls.pull(pages=3)
     tenant.clock.advance(timedelta(hours=2))
@@ -118,9 +118,21 @@ def test_a_cursor_that_has_died_restarts_the_scan():
     assert pulls.read == 50
 
 
+def test_a_scan_that_was_cut_off_for_too_long_again_and_again_still_comes_to_its_end():
+    tenant = Tenant(50, cursor_life_s=3600)
+    pulls = Pulls(tenant.reader)
+    for _ in range(6):
+        pulls.pull(pages=2)
+        tenant.clock.advance(timedelta(hours=2))
+    pulls.pull()
+    assert set(pulls.held) == set(tenant.ids())
+    assert pulls.cursor is not None
+    assert "scan" not in pulls.cursor
+
+
 def test_cursors_that_die_faster_than_pages_come_end_the_read_with_a_fault():
     tenant = Tenant(50, cursor_life_s=-1)
-    with pytest.raises(Unintelligible, match="turned down its own cursor"):
+    with pytest.raises(Unintelligible, match="Raise page_size"):
         list(tenant.reader().changed(None))
 
 
