@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from deals.state import RESERVED, Json
-from mappings.grammar import KindMapping, custom_key
+from mappings.grammar import CustomFieldsRule, KindMapping, custom_key
 from mappings.origins import Origin
 from mappings.outcome import ABSENT, Problem, Unreadable, shown
 from mappings.paths import Record, finder
@@ -54,7 +54,6 @@ class Labels:
         "_kind",
         "_labels",
         "_nothing",
-        "_others",
         "_rule",
         "_taken",
         "source",
@@ -65,9 +64,8 @@ class Labels:
         self._kind, self.source = kind, source
         self._rule = rule.custom_fields
         self._bound = bound
-        self._find = finder(() if self._rule.source is None else (self._rule.source,))
         self._nothing = frozenset(self._rule.nothing)
-        self._others = frozenset((*rule.fields(), *rule.ignored))
+        self._find = _finder(rule, self._rule)
         self._labels: dict[str, _Label] = {}
         self._taken = {key: f"[{kind}.custom] {key}" for key in rule.custom}
         self._taken |= dict.fromkeys(MONEY_KEYS, f"[{kind}.amount]")
@@ -126,9 +124,6 @@ class Labels:
 
     def _fields(self, record: Record, problems: list[Problem]) -> dict[str, Any]:
         """The custom fields of a record, by their record keys."""
-        if self._rule.prefix is not None:
-            prefix, others = self._rule.prefix, self._others
-            return {name: record[name] for name in record if name.startswith(prefix) and name not in others}
         try:
             found = self._find(record)
             if type(found) is dict:
@@ -192,6 +187,18 @@ class Labels:
         what = f"its custom key {key!r} is taken by {taken_by}"
         advice = f"give it a key of its own in [{self._kind}.custom_fields.declared]"
         return Problem(key, "KEY_COLLISION", f"{self._where(name)}: {what}; {advice}")
+
+
+def _finder(kind: KindMapping, rule: CustomFieldsRule) -> Callable[[Record], Any]:
+    """A function that finds the custom fields of a record: an object, or the keys with the prefix that are free."""
+    if rule.prefix is None:
+        return finder(() if rule.source is None else (rule.source,))
+    prefix, others = rule.prefix, frozenset((*kind.fields(), *kind.ignored))
+
+    def find(record: Record) -> dict[str, Any]:
+        return {name: record[name] for name in record if name.startswith(prefix) and name not in others}
+
+    return find
 
 
 def _why(label: _Label) -> str:

@@ -107,7 +107,7 @@ class _Plan:
         "_close_day",
         "_hops",
         "_known",
-        "_look_up",
+        "_looks_up",
         "_money",
         "_owner",
         "_plain",
@@ -141,7 +141,7 @@ class _Plan:
                 alternatives.append((key, entry.sources, finder(entry.sources), read))
         self._plain, self._alternatives = plain, alternatives
         self.look_ups = LookUps(rule, rules)
-        self._look_up = self.look_ups.read if self.look_ups else None
+        self._looks_up = bool(self.look_ups)
         self.labels = labels
 
     def read(self, record: Record, known: References) -> Mapped | Unmappable:
@@ -166,11 +166,11 @@ class _Plan:
                 custom[key] = None
         if self._alternatives:
             self._read_alternatives(record, custom, problems)
-        if self._look_up is not None:
-            self._look_up(record, known, custom, flags, problems)
+        if self._looks_up:
+            self.look_ups.read(record, known, custom, flags, problems)
         if self.labels is not None:
             self.labels.read(record, custom, flags, problems)
-        hops = () if self._hops is None else self._hops(record, flags)
+        hops = self._hops(record, flags) if self._hops else ()
         if problems:
             return Unmappable(tuple(problems))
         state = DealState(amount_cents=amount, stage=stage, close_date=day, owner_external_id=owner, custom=custom)
@@ -207,9 +207,9 @@ class _Plan:
 
 def _day_reader(rule: KindMapping, rules: Rules) -> Callable[[Record, str | None, list[Problem]], date | None]:
     day = rule.close_date
-    open_places, closed_places = day.sources, (*day.closed, *day.sources)
-    find, find_closed = finder(open_places), finder(closed_places)
-    day_of, differ = DAY_READERS[day.transform](rules.zone), bool(day.closed)
+    closed_places = (*day.closed, *day.sources)
+    find, find_closed, differ = finder(day.sources), finder(closed_places), bool(day.closed)
+    day_of = DAY_READERS[day.transform](rules.zone)
 
     def read(record: Record, stage: str | None, problems: list[Problem]) -> date | None:
         closed = differ and stage in CLOSED
@@ -217,7 +217,7 @@ def _day_reader(rule: KindMapping, rules: Rules) -> Callable[[Record, str | None
             value = find_closed(record) if closed else find(record)
             return None if value is None or value is ABSENT else day_of(value)
         except Unreadable as error:
-            place = named(closed_places if closed else open_places, record)
+            place = named(closed_places if closed else day.sources, record)
             problems.append(Problem("close_date", error.reason or "BAD_DATE", f"{place}: {error}"))
             return None
 

@@ -21,6 +21,8 @@ def owner_reader(rule: OwnerRule, rules: Rules) -> OwnerReader:
     places = rule.sources
     find, owners, may_be_null = finder(places), rules.owners, rules.owner_policy == "null"
     by_email = rules.owners_by == "email"
+    if owners is None and not by_email:
+        return _plain_reader(rule)
 
     def read(record: Record, known: References, flags: list[str], problems: list[Problem]) -> str | None:
         try:
@@ -29,10 +31,8 @@ def owner_reader(rule: OwnerRule, rules: Rules) -> OwnerReader:
                 return None
             if by_email:
                 named_so = email_of(known.get(USERS, {}).get(owner))
-            elif owners is None:
-                return owner
             else:
-                named_so = owners.get(owner)
+                named_so = None if owners is None else owners.get(owner)
             if named_so is not None:
                 return named_so
             if not may_be_null:
@@ -42,6 +42,22 @@ def owner_reader(rule: OwnerRule, rules: Rules) -> OwnerReader:
             reason = error.reason or "BAD_VALUE"
             problems.append(Problem("owner_external_id", reason, f"{named(places, record)}: {error}"))
         return None
+
+    return read
+
+
+def _plain_reader(rule: OwnerRule) -> OwnerReader:
+    """Reads the source's own id, as most connections do: spelt out because a first load runs it for every record."""
+    places, find = rule.sources, finder(rule.sources)
+
+    def read(record: Record, _: References, __: list[str], problems: list[Problem]) -> str | None:
+        try:
+            value = find(record)
+            return None if value is None or value is ABSENT else identity(value)
+        except Unreadable as error:
+            reason = error.reason or "BAD_VALUE"
+            problems.append(Problem("owner_external_id", reason, f"{named(places, record)}: {error}"))
+            return None
 
     return read
 

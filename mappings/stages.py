@@ -84,11 +84,11 @@ def stage_reader(kind: str, rule: StageRule, words: StageWords) -> StageReader:
 
     def read(record: Record, flags: list[str], problems: list[Problem]) -> str | None:
         try:
-            said = None if decide is None else decide(record)
-            if said is not None and agree is not None:
-                agree(said, record, flags)
-            if said:
-                return said
+            if decide is not None and (said := decide(record)) is not None:
+                if agree is not None:
+                    agree(said, record, flags)
+                if said:
+                    return said
             value = find(record)
             table = general if of_record is None else of_record(record)
             if type(value) is str and (meaning := table.find(value)) is not None:
