@@ -34,5 +34,8 @@ SOURCE = Source(
     ),
     webhooks=WEBHOOKS,
     simulator=_simulator,
-    references={"users": "who may own a deal, by id; inactive ones too"},
+    references={
+        "users": "who may own a deal, by id; inactive ones too",
+        "companies": "whom deals belong to, by id: name, external_id, source_id, phase, status",
+    },
 )

@@ -12,6 +12,7 @@ from connectors.paging import BY_ID, NEWEST_FIRST, OffsetWalk, PagedBadly, Place
 from connectors.planhat.check import findings
 from connectors.planhat.cursor import Full, Kind, State, later, newest, read
 from connectors.planhat.lists import KINDS, Lists, Probe, connect
+from connectors.planhat.neighbours import Definitions, reference
 from connectors.planhat.options import PlanhatOptions
 from connectors.planhat.whole import Wholeness
 from connectors.slicing import Sliced
@@ -48,6 +49,7 @@ class PlanhatReader:
         self._options = options
         self._now = account.now
         self._lists = Lists(connect(account, options, timing), options, account.fields)
+        self._definitions = Definitions(self._lists)
         self._kind: Kind | None = None if options.revenue_model == "auto" else options.revenue_model
 
     def close(self) -> None:
@@ -56,6 +58,9 @@ class PlanhatReader:
 
     def changed(self, cursor: Cursor | None) -> Iterator[Page]:
         """What changed since the cursor; everything when there is none, or when Planhat does not keep its order."""
+        return self._definitions.with_pages(self._changed(cursor))
+
+    def _changed(self, cursor: Cursor | None) -> Iterator[Page]:
         given = read(cursor)
         state = given or State()
         notes = () if given is not None else (UNREAD,)
@@ -78,6 +83,9 @@ class PlanhatReader:
 
         The cursor of a pull may be handed in as well: then the model it found is the one that is read.
         """
+        return self._definitions.with_pages(self._complete(cursor))
+
+    def _complete(self, cursor: Cursor | None) -> Iterator[Page]:
         state = read(cursor) or State()
         kind = self._kind_of(state)
         doubts: tuple[str, ...] = ()
@@ -117,7 +125,7 @@ class PlanhatReader:
         for kind in kinds:
             answer = self._lists.one(kind, source_id)
             if isinstance(answer, Found):
-                return answer
+                return self._definitions.with_found(answer)
             answers.append(answer)
         if all(answer.answer == "403" for answer in answers):
             self._detect() if self._kind is None else self._lists.probe(self._kind)
@@ -131,10 +139,8 @@ class PlanhatReader:
         return findings(self._lists)
 
     def reference(self, name: str) -> Iterator[Sequence[Entry]]:
-        """Users, by id; inactive ones too, since they may still own deals (section 9)."""
-        if name != "users":
-            raise Misconfigured(f"planhat has no reference data called {name[:40]!r}; it has users")
-        return self._lists.users()
+        """Users (inactive ones too) and companies, each by id (section 9)."""
+        return reference(self._lists, name)
 
     def _kind_of(self, state: State) -> Kind | None:
         """The model once found is kept: their ids must never mix."""

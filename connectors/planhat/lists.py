@@ -1,27 +1,24 @@
-"""Planhat's read requests: pages of a list, one record, and the accounts' users."""
+"""Planhat's read requests: pages of a list of deals or opportunities, and one of them."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
-import msgspec
-
 from connectors.faults import Unintelligible
 from connectors.pacing import Timing
-from connectors.paging import BY_ID, Fetched, OffsetWalk
+from connectors.paging import Fetched
 from connectors.planhat.cursor import Kind
 from connectors.planhat.options import PlanhatOptions
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Entry, Found, Spoiled
+from connectors.source import Absent, Account, Found, Spoiled
 from connectors.transport import Answer, Ask, Transport, base_url, header_value
 
 KINDS: tuple[Kind, ...] = ("deals", "opportunities")
 GONE = (404, 410)
 _PROBED = 50
-_USERS = 1000
 _NEEDED = frozenset({"_id", "updatedAt"})
 _PREFIXES = ("extid-", "srcid-")
 
@@ -38,14 +35,6 @@ class Probe(NamedTuple):
         return bool(self.rows.keys)
 
 
-class _User(msgspec.Struct):
-    id: str = msgspec.field(name="_id")
-    nick: str | None = msgspec.field(name="nickName", default=None)
-    first: str | None = msgspec.field(name="firstName", default=None)
-    last: str | None = msgspec.field(name="lastName", default=None)
-    email: str | None = None
-
-
 class Lists:
     """The requests of one account, over a transport that already knows its credentials."""
 
@@ -53,7 +42,7 @@ class Lists:
         self.transport = transport
         self.options = options
         self._fields = fields
-        self._slicers = {kind: Slicer(kind, id_key="_id", version_key="updatedAt") for kind in (*KINDS, "users")}
+        self._slicers = {kind: Slicer(kind, id_key="_id", version_key="updatedAt") for kind in KINDS}
 
     def claimed(self, kind: Kind) -> frozenset[str]:
         """The record keys that the mapping reads, and the two that we need."""
@@ -112,23 +101,6 @@ class Lists:
         path = f"/{kind}/{prefix}{quote(key.removeprefix(prefix), safe='')}"
         return self.transport.ask(Ask(path=path, accept=frozenset((400, 403, *GONE))), read)
 
-    def users(self) -> Iterator[Sequence[Entry]]:
-        """Every user, a page at a time; inactive ones too, since they may still own deals (section 9)."""
-        slicer = self._slicers["users"]
-
-        def fetch(offset: int, limit: int) -> Fetched:
-            def read(answer: Answer) -> Fetched:
-                return Fetched(slicer.page(answer.body, not_after=answer.trusted_until), answer.requested_at)
-
-            params: dict[str, str | int] = {"limit": limit, "offset": offset, "sort": "_id"}
-            return self.transport.ask(Ask(path="/users", params=params), read)
-
-        seen: set[str] = set()
-        for step in OffsetWalk(fetch, limit=_USERS, overlap=self.options.page_overlap, order=BY_ID).steps():
-            fresh = [record for record in step.fetched.rows.records if record.source_id not in seen]
-            seen.update(record.source_id for record in fresh)
-            yield [_user(record.raw) for record in fresh]
-
 
 def connect(account: Account, options: PlanhatOptions, timing: Timing | None = None) -> Transport:
     """The transport of an account, with its credentials and with what Planhat's refusals may mean.
@@ -148,12 +120,3 @@ def connect(account: Account, options: PlanhatOptions, timing: Timing | None = N
         404: f"{host} has no such list; check base_url and revenue_model",
     }
     return Transport(account, {"Authorization": authorization}, hints=hints, timing=timing)
-
-
-def _user(raw: bytes) -> Entry:
-    try:
-        user = msgspec.json.decode(raw, type=_User)
-    except msgspec.DecodeError:
-        raise Unintelligible("a user in /users is not as its contract says") from None
-    name = user.nick or " ".join(filter(None, (user.first, user.last)))
-    return Entry(user.id, msgspec.json.encode({"name": name or None, "email": user.email or None}))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
+from connectors.faults import Unintelligible
 from connectors.paging import Fetched
 from connectors.planhat.cursor import Kind
 from connectors.planhat.lists import Lists
 from connectors.slicing import Sliced
-from connectors.source import Found, Record
+from connectors.source import Found, Record, Spoiled
 from deals.identity import digest
 
 THIN = "the list shows fewer fields than a single read does, so each deal was read by itself"
 
 _LOOKED_AT = 50
 _SAMPLES = 3
+_UNREAD = 3
+"""So many unreadable answers for single records are borne in one read."""
+
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -30,6 +34,7 @@ class Wholeness:
         self._kind = kind
         self._claimed = lists.claimed(kind)
         self._name = digest(",".join(sorted(self._claimed)).encode()).hex()[:16]
+        self._unread_so_far = 0
         self._whole: bool | None = True if known == self._name or not self._claimed else None
         if not lists.options.get_one_fallback:
             self._whole = True
@@ -55,9 +60,22 @@ class Wholeness:
         if self._whole or not rows.records:
             return rows
         wanted = [record for record in rows.records if record.version is None or record.version >= since]
-        answers = [self._lists.one(self._kind, record.source_id) for record in wanted]
-        records = [answer.record for answer in answers if isinstance(answer, Found)]
-        return Sliced(records, rows.spoiled, rows.keys)
+        records, spoiled = [], list(rows.spoiled)
+        for record in wanted:
+            try:
+                answer = self._lists.one(self._kind, record.source_id)
+            except Unintelligible as fault:
+                spoiled.append(self._unread(record, fault))
+            else:
+                records += [answer.record] if isinstance(answer, Found) else []
+        return Sliced(records, spoiled, rows.keys)
+
+    def _unread(self, record: Record, fault: Unintelligible) -> Spoiled:
+        """An answer nobody can read spoils its own row only; after a few of them Planhat itself is to blame."""
+        self._unread_so_far += 1
+        if self._unread_so_far > _UNREAD:
+            raise fault
+        return Spoiled(record.source_id, record.raw, "NOT_READ_BY_ITSELF", f"its single read cannot be read: {fault}")
 
     def _judge(self, records: list[Record]) -> bool | None:
         """Whether rows are whole; None when the samples changed or went away between the two looks at them."""
@@ -69,7 +87,10 @@ class Wholeness:
             return True
         lacking.sort(key=lambda pair: len(pair[0]), reverse=True)
         for missing, record in lacking[:_SAMPLES]:
-            answer = self._lists.one(self._kind, record.source_id)
+            try:
+                answer = self._lists.one(self._kind, record.source_id)
+            except Unintelligible:
+                continue
             if isinstance(answer, Found) and record.version in (None, answer.record.version):
                 return not missing & _keys(answer.record.raw)
         return None

@@ -100,12 +100,13 @@ def test_what_becomes_visible_late_is_not_missed(world: Worlds, source: Source):
         pytest.skip(f"the simulator of {source.name} has no late commits")
     one.pull()
     one.crm.clock.advance(FAR)
-    late, later = one.crm.ids()[:2]
+    late, *others = one.crm.ids()
     switches.late_commit_s = 30.0
     one.crm.set_amount(late, Decimal(41))
     switches.late_commit_s = 0.0
-    one.crm.clock.advance(5)
-    one.crm.set_amount(later, Decimal(42))
+    for other in others[:12]:  # more than fit into the page that a pull looks at anyway
+        one.crm.clock.advance(1)
+        one.crm.set_amount(other, Decimal(42))
     one.pull()
     one.crm.clock.advance(60)
     one.pull()
@@ -115,21 +116,22 @@ def test_what_becomes_visible_late_is_not_missed(world: Worlds, source: Source):
 
 @every_source
 def test_a_pull_resumes_after_a_death_between_any_two_pages(world: Worlds, source: Source):
-    """Life number n dies after n pages, until one outlives its pull; people go on working in between."""
+    """Life number n dies after n pages, until one outlives its pull; people go on working in between.
+
+    The second time it is changes that are read, spread over more time than any overlap reads again.
+    """
     one = world(source, deals=30)
     _die_and_live(one, one.pull)
-    one.settle()
+    one.pull()
+    one.publish()
     oracles.agrees(one)
-    before = oracles.rows(one)
-    one.crm.clock.advance(FAR)
     for deal in one.crm.ids()[::2]:
+        one.crm.clock.advance(FAR)
         one.crm.set_amount(deal, Decimal(4321))
-    there = set(one.crm.ids())
     _die_and_live(one, one.pull)
-    oracles.has_seen(one, there & set(one.crm.ids()))
-    one.settle()
+    one.pull()
+    one.publish()
     oracles.agrees(one)
-    assert oracles.rows(one)["events"] > before["events"]
 
 
 @every_source

@@ -99,5 +99,5 @@ def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
 
 def both(deals: PlanhatSimulator, opportunities: PlanhatSimulator) -> httpx.BaseTransport:
     """A tenant that has both models."""
-    sides = {"deals": deals.transport(), "opportunities": opportunities.transport()}
+    sides = {"deals": deals.transport(), "opportunities": opportunities.transport(), "customfields": deals.transport()}
     return httpx.MockTransport(lambda request: sides[request.url.path.split("/")[1]].handle_request(request))

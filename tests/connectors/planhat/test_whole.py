@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from connectors.faults import Unintelligible
 from connectors.planhat.simulated_tenant import Tenant as SimulatedTenant
 from connectors.planhat.whole import THIN
-from connectors.simulated_wire import Answer, Handler, Request
+from connectors.simulated_wire import Answer, Handler, Request, saying
 from tests.connectors.planhat.reading import FIELDS, Pulls, Tenant, swept
 
 
@@ -137,3 +138,24 @@ def test_a_sample_that_gained_a_field_meanwhile_does_not_make_the_list_thin():
     pulls = Pulls(lambda: tenant.reader(revenue_model="deals", page_size=20))
     pulls.pull()
     assert pulls.notes == set()
+
+
+def test_a_single_read_that_nobody_can_read_spoils_its_own_row_only():
+    tenant = Tenant(12, thin_rows="always")
+    odd = tenant.ids()[7]
+    tenant.raw(odd, b'{"_id":"%s","total":NaN}' % odd.encode())
+    tenant.faults.sometimes(1.0, saying(b"[]"), where=lambda request: request.path.endswith(odd))
+    pulls = Pulls(lambda: tenant.reader(page_size=20))
+    thin = b'{"_id":"%s","updatedAt":"2026-03-01T00:00:00.000Z"}' % odd.encode()
+    tenant.raw(odd, thin)
+    pages = pulls.pull()
+    assert set(pulls.held) == set(tenant.ids()) - {odd}
+    assert [(bad.source_id, bad.raw) for page in pages for bad in page.spoiled] == [(odd, thin)]
+
+
+def test_when_single_reads_go_on_being_unreadable_planhat_itself_is_to_blame():
+    tenant = Tenant(12, thin_rows="always")
+    good = tenant.ids()[0]
+    tenant.faults.sometimes(1.0, saying(b"[]"), where=lambda r: r.path.count("/") == 2 and not r.path.endswith(good))
+    with pytest.raises(Unintelligible):
+        Pulls(lambda: tenant.reader(page_size=20)).pull()
