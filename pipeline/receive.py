@@ -191,12 +191,12 @@ class Intake:
         with translated():
             database = self._store.engine.connect()
             database.detach()
-            with database.begin():
-                if database.dialect.name == "postgresql":
+            if database.dialect.name == "postgresql":
+                with database.begin():
                     database.exec_driver_sql(f"SET statement_timeout = {STATEMENT_MS}")
                     database.exec_driver_sql("SET synchronous_commit = on")
-                else:
-                    database.exec_driver_sql(f"PRAGMA busy_timeout = {STATEMENT_MS}")
+            else:  # not in a transaction, which would wait for other writers by the longer timeout
+                database.connection.cursor().execute(f"PRAGMA busy_timeout = {STATEMENT_MS}")
             return database
 
 
