@@ -34,13 +34,15 @@ class Turned(Exception):
 class Rows(NamedTuple):
     """What a list is made of: ids in ascending order, the bytes of each as it is served now, and who may see which.
 
-    `settled` is a number that changes with every write, or None while totals cannot be kept.
+    `settled` is a number that changes with every write, or None while totals cannot be kept. `counts` are those of the
+    living and of the deleted, where they are known without looking.
     """
 
     ids: Sequence[str]
     served: Callable[[str], bytes | None]
     visible: Callable[[Mapping[str, Any]], bool] | None
     settled: int | None
+    counts: tuple[int, int] | None = None
 
 
 class Lister:
@@ -138,6 +140,10 @@ class Lister:
         return iter(ordered[ordered.index(after) + 1 :] if after in ordered else ordered)
 
     def _total(self, mark: str, asked: Mapping[str, str], rows: Rows) -> int:
+        if rows.counts is not None and not asked.keys() - {self._switches.include_deleted or "", "sort"}:
+            living, deleted = rows.counts
+            shown = asked.get(self._switches.include_deleted or "") == "true"
+            return deleted if shown and self._switches.only_deleted else living + deleted * shown
         state = (rows.settled, self._switches.hidden, self._switches.app_id, self._switches.own_records)
         if rows.settled is None or state != self._last:
             self._totals, self._last = {}, state

@@ -58,13 +58,14 @@ class Tenant(Simulator):
         self.tables["quotes"].load(quote for deal in some for quote in make.quotes(deal, self.clock.now))
         self.tables["line-items"].load(item for deal in some[::2] for item in make.line_items(deal, self.clock.now))
         self.people = {"users": make.users, "persons": make.persons}
+        self.gone: set[str] = set()
         self.writes = 0
 
     # -- looking
 
     def ids(self) -> list[str]:
         """The ids of all deals that exist and are not deleted, oldest first."""
-        return [deal_id for deal_id in self.deals.ids() if not self.get(deal_id)["is_deleted"]]
+        return [deal_id for deal_id in self.order if deal_id not in self.gone]
 
     def get(self, deal_id: str) -> Fields:
         """The deal as last written, deleted or not. Raises `KeyError` when there never was one."""
@@ -150,6 +151,7 @@ class Tenant(Simulator):
         with self.exclusive():
             self.deals.remove(deal_id)
             self.order.remove(deal_id)
+            self.gone.discard(deal_id)
             self.writes += 1
 
     def spoil(self, deal_id: str) -> None:
@@ -202,6 +204,7 @@ class Tenant(Simulator):
     def _store(self, deal: Fields, event: str | None) -> None:
         self.deals.put(deal, late=timedelta(seconds=self.switches.late_commit_s))
         self.writes += 1
+        (self.gone.add if deal["is_deleted"] else self.gone.discard)(deal["id"])
         if event is not None:
             self.hooks.happened(event, deal)
 

@@ -147,7 +147,8 @@ class CpodSimulator(WriteApi):
         switches = self.switches
         narrowed = bool(switches.hidden or switches.own_records or switches.app_id is not None)
         settled = None if switches.late_commit_s else self.writes
-        rows = Rows(self.order, self.deals.served, self.visible if narrowed else None, settled)
+        counts = None if narrowed or settled is None else (len(self.order) - len(self.gone), len(self.gone))
+        rows = Rows(self.order, self.deals.served, self.visible if narrowed else None, settled, counts)
         return self._lister.answer("deals", request.query, rows)
 
     def _one(self, deal_id: str) -> Answer:
