@@ -1,4 +1,4 @@
-"""Demo: the main job on a simulated CRM, told step by step, and proven at the end."""
+"""Demo: the main job on simulated CRMs, told step by step, and proven at the end."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ _STANDARD = ("amount_cents", "stage", "close_date", "owner_external_id")
 def demo(
     ctx: typer.Context,
     deals: Annotated[
-        int, typer.Option("--deals", metavar="N", min=10, max=100_000, help="How many deals the CRM has.")
-    ] = 200,
+        int, typer.Option("--deals", metavar="N", min=10, max=100_000, help="How many deals each CRM has.")
+    ] = 60,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed tells the same story.")] = 1,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Show the main job on a simulated CRM, and prove it.
+    """Show the main job on a simulated CRM of every source, and prove it.
 
-    It pulls, publishes, lets the CRM change, pulls again, and proves that nothing was lost or doubled.
+    It pulls, publishes, lets the CRMs change, pulls again, is told of more by webhook, and proves that nothing was
+    lost or doubled.
     """
     terminal = Terminal.of(ctx, as_json, config, quiet)
+    from edge.asgi import Served
     from pipeline.demo import run
 
     def say(step: str, summary: Summary | None) -> None:
@@ -49,7 +51,7 @@ def demo(
             terminal.line(f"      {_told(summary)}")
 
     with tempfile.TemporaryDirectory(prefix="dealsync-demo-") as folder:
-        report = run(Path(folder), say, deals=deals, seed=seed)
+        report = run(Path(folder), say, Served, deals=deals, seed=seed)
     if terminal.json:
         terminal.document({"proven": report.proven, **asdict(report)})
     else:
