@@ -63,7 +63,8 @@ class MonacoReader:
             self._notes[UNREAD] = None
         if state.full is not None and state.full.sweep:
             state = replace(state, full=None)
-        if state.full is not None or state.watermark is None or self._way(state.seen) == "scan":
+        way = self._way(state.seen)
+        if state.full is not None or state.watermark is None or way == "scan":
             yield from self._everything(state)
         else:
             yield from self._since(state, state.watermark)

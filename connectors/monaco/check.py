@@ -14,6 +14,7 @@ from connectors.monaco.lists import KIND, Listed, Lists, Which
 from connectors.monaco.schema import Schema
 from connectors.monaco.single import said
 from connectors.source import Absent, Finding, Record
+from deals.money import AmountUnit, currency_code, exponent, minor_units
 
 _SKEW = timedelta(minutes=2)
 _FIRST_PAGE = 100
@@ -101,14 +102,21 @@ def _amount(lists: Lists, listed: Listed) -> Finding:
         except msgspec.DecodeError:
             continue
         value = deal.estimated_value
-        if value is None or value.amount in (None, 0):
+        if value is None or not value.amount:
             continue
-        unit = lists.options.amount_unit
-        code = value.currency_code or "no currency_code"
-        meant = f"{unit} units of {code}"
-        message = f"{(deal.name or record.source_id)[:80]!r} has {value.amount}, read as {meant}; compare in Monaco"
-        return Finding("amount", True, f"{message}, and set amount_unit to what is right before anything is published")
+        meant = _meant(Decimal(value.amount), value.currency_code, lists.options.amount_unit)
+        message = f"{(deal.name or record.source_id)[:80]!r} has {value.amount}, read as {meant}; compare with Monaco"
+        return Finding("amount", True, f"{message}, and correct amount_unit before anything is published")
     return Finding("amount", True, "no opportunity with an amount was seen, so amount_unit cannot be confirmed yet")
+
+
+def _meant(amount: Decimal, currency: str | None, unit: AmountUnit) -> str:
+    try:
+        code = currency_code(currency or "")
+        units = Decimal(minor_units(amount, code, unit).units).scaleb(-exponent(code))
+    except ValueError:
+        return f"{unit} units of {(currency or 'no currency_code')[:20]}"
+    return f"{code} {units:,f}"
 
 
 def _changes(lists: Lists, schema: Schema | None, listed: Listed) -> Finding:

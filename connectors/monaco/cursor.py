@@ -45,7 +45,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
     def cursor(self) -> Cursor:
         """This state as the JSON object that is committed."""
-        built: Cursor = msgspec.to_builtins(self)
+        built: Cursor = msgspec.json.decode(msgspec.json.encode(self))
         return built
 
 

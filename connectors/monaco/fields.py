@@ -53,7 +53,9 @@ class Schemas:
         """
         known = set(() if self._seen is None else self._seen.custom)
         unknown = {key.decode(errors="replace") for record in records for key in _KEY.findall(record.raw)} - known
-        if unknown:
+        if unknown and self.missing and self._seen is not None:
+            self._seen = replace(self._seen, custom=tuple(sorted(known | unknown)))
+        elif unknown:
             self._read(now, tuple(sorted(known | unknown)))
         fields, self._fresh = self._fresh, ()
         return fields

@@ -138,10 +138,14 @@ def keeps(record: Fields, rule: Rule, *, exclusive: bool) -> bool:
     if isinstance(value, dict):
         value = value.get("id")
     if rule.condition in LOWER_BOUNDS and isinstance(value, str):
-        # Times are compared as text: whole seconds are read as if they had milliseconds.
-        value, bound = value.replace("Z", ".000Z") if "." not in value else value, str(rule.value)
+        value, bound = _fine(value), _fine(str(rule.value))
         return value > bound or (value == bound and not exclusive)
     return _CONDITIONS.get(rule.condition, _never)(value, rule.value)
+
+
+def _fine(time: str) -> str:
+    """A time with milliseconds, as text that compares as the times do."""
+    return time if "." in time else time.replace("Z", ".000Z")
 
 
 def _never(_value: Any, _wanted: Any) -> bool:
