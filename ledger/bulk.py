@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
 from sqlalchemy import (
@@ -33,13 +34,18 @@ FEW = 20
 _PG_TYPES = {Integer: "int4", BigInteger: "int8", Text: "text", LargeBinary: "bytea", Boolean: "bool"}
 
 
-def insert(tx: Connection, table: Table, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
-    """Insert rows, given as tuples in the order of the table's columns (or of `columns`)."""
+def insert(tx: Connection, table: Table, rows: Iterable[Row], columns: Sequence[str] | None = None) -> None:
+    """Insert rows, given as tuples in the order of the table's columns (or of `columns`).
+
+    Rows of an iterator are made while PostgreSQL writes those before them.
+    """
     names = list(columns or table.columns.keys())
-    if tx.dialect.name == "postgresql" and len(rows) > FEW:
-        _copy(tx, table, table.name, names, rows)
-    elif rows:
-        _insert(tx, table, names, rows, "")
+    rest = iter(rows)
+    first = list(islice(rest, FEW + 1))
+    if tx.dialect.name == "postgresql" and len(first) > FEW:
+        _copy(tx, table, table.name, names, chain(first, rest))
+    elif first:
+        _insert(tx, table, names, [*first, *rest], "")
 
 
 def upsert(
@@ -168,7 +174,7 @@ def _staged(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[R
     tx.exec_driver_sql(f"TRUNCATE {stage}")
 
 
-def _copy(tx: Connection, table: Table, target: str, names: Sequence[str], rows: Sequence[Row]) -> None:
+def _copy(tx: Connection, table: Table, target: str, names: Sequence[str], rows: Iterable[Row]) -> None:
     driver: Any = tx.connection.driver_connection
     with (
         driver.cursor() as cursor,

@@ -110,32 +110,36 @@ class EmbeddedLedger:
         return receipts
 
     def _record(self, tx: Connection, new: Sequence[Admitted], now: str) -> dict[str, Receipt]:
-        """Chain the new events, write them, and let the last one of each deal be its projection."""
+        """Write the new events, chained to the last one, and let the last of each deal be its projection."""
         org, head = self._org, _head(tx, self._org)
         at = max(now, head.occurred_at)
-        sequence, prev_hash = head.sequence, head.hash
-        received: list[Source] = []
-        chained: list[Domain] = []
+        sources = [
+            Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
+            for ulid, event in zip(ulids(at, len(new), head.source_event_id[len(_SRC) :]), new, strict=True)
+        ]
         latest: dict[str, Deal] = {}
         receipts: dict[str, Receipt] = {}
-        for event, ulid in zip(new, ulids(at, len(new), head.source_event_id[len(_SRC) :]), strict=True):
-            sequence += 1
-            source = Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
-            deal = deal_id(org, event.external_id)
-            fields = (
-                org, sequence, domain_event_id(source.id), source.id, deal, event.event_type, event.state, at,
-                source_hash(source), prev_hash,
-            )  # fmt: skip
-            prev_hash = event_hash(fields)
-            row = Domain(*fields, prev_hash)
-            received.append(source)
-            chained.append(row)
-            latest[deal] = projected(row, event.external_id)
-            receipts[event.dedup_key] = Receipt(
-                outcome="appended", source_event_id=source.id, domain_event_id=row.id, deal_id=deal
-            )
-        statements.take(tx, received)
-        statements.record(tx, chained)
+
+        def chained() -> Iterator[Domain]:
+            """Each link is made while the database writes those before it."""
+            sequence, prev_hash = head.sequence, head.hash
+            for event, source in zip(new, sources, strict=True):
+                sequence += 1
+                deal, domain = deal_id(org, event.external_id), domain_event_id(source.id)
+                fields = (
+                    org, sequence, domain, source.id, deal, event.event_type, event.state, at, source_hash(source),
+                    prev_hash,
+                )  # fmt: skip
+                prev_hash = event_hash(fields)
+                row = Domain(*fields, prev_hash)
+                latest[deal] = projected(row, event.external_id)
+                receipts[event.dedup_key] = Receipt(
+                    outcome="appended", source_event_id=source.id, domain_event_id=domain, deal_id=deal
+                )
+                yield row
+
+        statements.take(tx, sources)
+        statements.record(tx, chained())
         statements.project(tx, list(latest.values()))
         return receipts
 

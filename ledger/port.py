@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from deals.events import Event
 
 
@@ -27,8 +29,7 @@ class LedgerRefused(LedgerFault):
     """The ledger refuses our key or our rights: nothing can be sent until a person has acted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event is in the ledger. An event already there carries the ids of its first acceptance.
 
     `conflict` says that the ledger holds this key with another payload: an incident, never a retry.

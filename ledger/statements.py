@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, select, text
 
@@ -26,8 +26,8 @@ def take(tx: Connection, rows: Sequence[Source]) -> None:
     bulk.insert(tx, source_events, rows)
 
 
-def record(tx: Connection, rows: Sequence[Domain]) -> None:
-    """Insert domain events, whose sequence is known to be free."""
+def record(tx: Connection, rows: Iterable[Domain]) -> None:
+    """Insert domain events, whose sequence is known to be free. An iterator is run to its end."""
     bulk.insert(tx, domain_events, rows)
 
 

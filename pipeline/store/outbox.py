@@ -58,7 +58,10 @@ def heads(tx: Connection, *, after: Lane, due: str, limit: int) -> list[tuple[La
         .order_by(*place)
         .limit(limit)
     )
-    return [((row[0], row[1], row[2]), Event(row[3], row[4], row[5], row[6].encode())) for row in tx.execute(found)]
+    return [
+        ((connection_id, source_id, revision), Event(external_id, event_type, key, state.encode()))
+        for connection_id, source_id, revision, external_id, event_type, key, state in tx.execute(found)
+    ]
 
 
 def settle(tx: Connection, settled: Sequence[tuple[Lane, Receipt]], at: str) -> None:

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy import event as listener
 
 from deals.events import Event
 from deals.identity import state_bytes
@@ -63,6 +64,41 @@ def test_many_who_append_the_same_at_once_agree_on_the_ids(engine: Engine):
     accepted = history(engine, ORG)
     assert len(accepted) == len(set(accepted)) == 120
     assert verify(engine, ORG).ok
+
+
+@pytest.mark.parametrize("size", [6, 60])
+def test_known_and_new_deals_in_one_batch_are_each_projected_from_their_last_event(engine: Engine, size: int):
+    ledger = EmbeddedLedger(engine, now=now)
+    ledger.append([event(f"d:{n}", f"k{n}", amount=n) for n in range(0, size, 2)])
+    ledger.append([event(f"d:{n}", f"again{n}", amount=-n) for n in range(size)])
+    found = {deal.external_id: deal.state["amount_cents"] for deal in ledger.deals()}
+    assert found == {f"d:{n}": -n for n in range(size)}
+    assert verify(engine, ORG).ok
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_a_key_taken_past_the_lock_is_refused_by_the_database_and_the_batch_may_be_sent_again(
+    postgres_url: str, size: int
+):
+    """On SQLite the writer is alone: nobody can write past it."""
+    batch = [event(f"d:{n}", f"k{n}") for n in range(size)]
+    rival = text("INSERT INTO ledger_source_events VALUES ('src_api_0', :org, 'api', 'd:1', 'k1', ''::bytea, :at)")
+    intruded: list[str] = []
+
+    def intrude(_: object, __: object, statement: str, *___: object) -> None:
+        if "dedup_key = ANY" in statement and not intruded:
+            intruded.append(statement)
+            with engine.begin() as tx:
+                tx.execute(rival, {"org": ORG, "at": NOW})
+
+    with engine_at(postgres_url) as engine:
+        ledger = EmbeddedLedger(engine, now=now)
+        listener.listen(engine, "after_cursor_execute", intrude)
+        with pytest.raises(LedgerUnavailable, match="may be sent again"):
+            ledger.append(batch)
+        assert history(engine, ORG) == []
+        outcomes = [answer.outcome for answer in ledger.append(batch) if isinstance(answer, Receipt)]
+    assert outcomes == ["appended", "already_there", *["appended"] * (size - 2)]
 
 
 def test_orgs_do_not_share_keys_nor_chains(engine: Engine):
