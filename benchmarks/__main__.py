@@ -28,7 +28,9 @@ from benchmarks.stage import PageServer
 LATEST = stage.ROOT / "benchmarks" / "results" / "latest.md"
 QUICK_DEALS = 10_000
 MANY_DEALS = 1_000_000
+EVENTS = 20_000
 WANTED_DECISIONS = 300_000.0
+WANTED_SHARE_OF_FLOOR = 40.0
 WANTED_PEAK_MB = 300.0
 
 console = Console(stderr=True, highlight=False)
@@ -72,6 +74,21 @@ class Bench:
             peak = max(result.spent.peak_mb for result in self.table.results if result.contender == ours.name)
             what = f"{ours.name}: largest process in any pass at {self.table.deals:,} deals"
             self.table.figures.append(Figure(what, peak, "MB", at_most=WANTED_PEAK_MB))
+
+    def appending(self) -> None:
+        """The embedded ledger's bulk append, and what PostgreSQL needs for the same rows at the very least."""
+        with stage.database(self._server_url) as url:
+            command = [sys.executable, "-m", "benchmarks.appending", str(EVENTS), url]
+            said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
+        rates = {name: float(str(value)) for name, value in said.items()}
+        what = "embedded ledger, events appended in bulk to PostgreSQL"
+        share = 100 * rates["appended"] / rates["floor"]
+        self.table.figures += [
+            Figure(what, rates["appended"], "events/s"),
+            Figure("the same rows, COPY into bare logged tables (the floor)", rates["floor"], "events/s"),
+            Figure("the same rows, COPY into tables with the ledger's indexes", rates["indexed"], "events/s"),
+            Figure(f"{what}, of the floor", share, "%", at_least=WANTED_SHARE_OF_FLOOR),
+        ]
 
     def in_process(self) -> None:
         """The decision in memory, and the floor of reading."""
@@ -126,6 +143,7 @@ def _contenders(bench: Bench) -> dict[str, Callable[[], None]]:
         **{peer.name: partial(bench.peer, peer) for peer in PEERS},
         POSTGRESQL: partial(bench.dealsync, "postgresql"),
         SQLITE: partial(bench.dealsync, "sqlite"),
+        "ledger": bench.appending,
         "in process": bench.in_process,
     }
 

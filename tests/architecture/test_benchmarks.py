@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
-from benchmarks import report, stage
+from benchmarks import appending, report, stage
 from benchmarks.measure import Failed, Spent
 from benchmarks.results import FIRST, POSTGRESQL, Figure, Result, Table
 from benchmarks.stage import PageServer
@@ -111,6 +112,15 @@ def test_one_deal_is_the_row_of_the_list_and_an_unknown_one_is_404(pages: PageSe
 def test_a_contender_that_lost_a_cent_does_not_count():
     with pytest.raises(Failed, match="landed 10 deals with 999 cents, the source shows 10 with 1,000"):
         stage.must_equal((10, 999), (10, 1_000))
+
+
+def test_every_event_of_the_appending_benchmark_is_as_wide_as_a_mapped_deal_and_is_taken(postgres_url: str):
+    assert all(540 <= len(one.state) <= 600 for one in appending.events(100))
+    found = appending.rates(100, postgres_url)
+    assert min(found.appended, found.floor, found.indexed) > 0
+    with psycopg.connect(postgres_url) as session:
+        for table in appending.TABLES:
+            assert session.execute(f"SELECT count(*) FROM {table.name}").fetchone() == (100 * appending.ROUNDS,)
 
 
 def test_the_report_holds_each_ratio_against_its_goal():
