@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import Annotated, Any
 
 import typer
 
@@ -25,12 +26,29 @@ def sandbox(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Serve the simulated CRMs.
+    """Serve the simulated CRMs of every source.
 
-    Each lies under its source's name and takes the token `sandbox`.
+    It prints the dealsync.toml that fits. Each CRM lies under its source's name; `/control` lets you work in them.
     """
     terminal = Terminal.of(ctx, as_json, config, quiet, level="warning")
     from edge.cli.serving import serve
-    from pipeline.sandbox import sandbox_app
+    from pipeline.sandbox import Sandbox
 
-    serve(terminal, sandbox_app(seed=seed, deals=deals), (host, port), "the sandbox (token: sandbox)", "/planhat")
+    crms = Sandbox(seed=seed, deals=deals)
+
+    def told(base_url: str) -> tuple[dict[str, Any], str]:
+        told = {"control": f"{base_url}/control", "config": crms.configuration(base_url)}
+        return {**told, "environment": crms.environment()}, _text(told, crms.environment())
+
+    try:
+        serve(terminal, crms.app(), (host, port), "the sandbox", "/planhat", told)
+    finally:
+        crms.close()
+
+
+def _text(told: dict[str, str], environment: dict[str, str]) -> str:
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+    return (
+        f"\nWork in the CRMs at {told['control']}: docs/writing-a-source.md and GET {told['control']}/ tell how.\n"
+        f"\n# a dealsync.toml that fits:\n{told['config']}\n# and what it refers to:\n{exports}\n"
+    )

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -18,16 +19,29 @@ _GRACE_S = 10
 """Requests under way may end within this time; a server is gone within 15 s of SIGTERM."""
 
 
-def serve(terminal: Terminal, app: Any, address: tuple[str, int], what: str, path: str) -> None:
-    """Listen, say where, and serve until SIGTERM (ends the command with 0) or Ctrl-C (130)."""
+def serve(
+    terminal: Terminal,
+    app: Any,
+    address: tuple[str, int],
+    what: str,
+    path: str,
+    more: Callable[[str], tuple[dict[str, Any], str]] | None = None,
+) -> None:
+    """Listen, say where, and serve until SIGTERM (ends the command with 0) or Ctrl-C (130).
+
+    `more` is told the base URL and gives what else is said: keys of the JSON document, and text for people.
+    """
     host, _ = address
     listening = _bound(address)
     port = listening.getsockname()[1]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+    base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    keys, text = more(base_url) if more is not None else ({}, "")
     if terminal.json:
-        terminal.document({"url": url, "host": host, "port": port})
+        terminal.document({"url": base_url + path, "host": host, "port": port, **keys})
     else:
-        terminal.line(f"{what} listens on {url}; Ctrl-C ends it")
+        terminal.line(f"{what} listens on {base_url}{path}; Ctrl-C ends it")
+        if text:
+            terminal.line(text)
     settings = uvicorn.Config(
         app,
         interface="asgi3",
