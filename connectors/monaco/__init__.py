@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.monaco.api import MonacoReader
 from connectors.monaco.options import MonacoOptions
 from connectors.monaco.webhook import WEBHOOKS
 from connectors.source import Promises, Source
 
+if TYPE_CHECKING:
+    from connectors.simulated_crm import SimulatedCrm
 
-def _simulator(*args: Any, **settings: Any) -> Any:
+
+def _simulator(*args: Any, **settings: Any) -> SimulatedCrm:
     """Imported when it is asked for: a simulated server needs more than a reader does."""
     from connectors.monaco.simulator import MonacoSimulator
 
