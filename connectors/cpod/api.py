@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace as with_fields
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from connectors.cpod.check import findings
-from connectors.cpod.cursor import Hide, Place, Scan, State, later, read
+from connectors.cpod.cursor import Hide, Place, Scan, State, read
 from connectors.cpod.lists import DEALS, Lists, TurnedDown
 from connectors.cpod.options import CpodOptions
 from connectors.cpod.references import entries
@@ -22,7 +23,7 @@ from connectors.times import shifted
 
 UNREAD = "the checkpoint could not be understood, so everything was read"
 IGNORED = "cPod pays no heed to changed_since_param, so everything was read; unset it"
-NARROWED = "the changed-since parameter showed not even the newest deal, so everything was read"
+NARROWED = "changed_since_param did not show the newest deal that was known, so everything was read"
 ONLY_DELETED = "include_deleted_param showed no living deal, so deals were read without it"
 BOUND = "a client that is bound to one application"
 
@@ -95,7 +96,8 @@ class CpodReader:
         if isinstance(answer, Found):
             return answer
         if answer.answer == "403":
-            self._lists.page(self._path, {}, None, Place())
+            with suppress(TurnedDown):
+                self._lists.page(self._path, {}, None, Place())
         if answer.proof and not self._options.own_records_ok and bound(self._lists.tokens.claims()):
             return with_fields(answer, proof=False, answer=f"{answer.answer} to {BOUND}")
         return answer
@@ -115,7 +117,7 @@ class CpodReader:
     def _read(self, state: State, scan: Scan, notes: tuple[str, ...]) -> Iterator[Page]:
         """A read to its end, again in another way where the way it was asked for did not show what is there."""
         ended = yield from self._asking(state, scan, notes)
-        if ended.scan.since is not None and not ended.scan.living + ended.scan.deleted:
+        if ended.scan.since is not None and not ended.scan.seen:
             notes = (*notes, NARROWED)
             ended = yield from self._asking(ended.state, Scan(scan.began, whole=scan.whole), notes)
         if not ended.scan.living and ended.scan.since is None and ended.state.hide != "none":
@@ -135,7 +137,9 @@ class CpodReader:
             state = replace(state, most=max(state.most, scan.living))
         if scan.ignored:
             notes = (*notes, IGNORED)
-        after = replace(state, watermark=later(state.watermark, scan.newest), scan=None)
+        if scan.newest is not None and scan.newest >= (state.watermark or ""):
+            state = replace(state, watermark=scan.newest, witness=scan.newest_id)
+        after = replace(state, scan=None)
         return Page(
             records=(),
             requested_at=self._now(),
@@ -166,10 +170,12 @@ class CpodReader:
         walk = Walk(self._lists, self._path, params, state.shape, scan.place)
         stamped = self._options.since is not None
         for step in walk.steps():
-            if step.begins:
-                scan = Scan(scan.began, whole=scan.whole, since=scan.since)
             sheet = step.sheet
-            scan = counted(scan, sheet.rows.records, stamped=stamped)
+            if step.begins:
+                # By the source's own clock where it tells it: what changes from now on is stamped by that one.
+                began = min(scan.began, sheet.source_time or scan.began)
+                scan = Scan(began, whole=scan.whole, since=scan.since)
+            scan = counted(scan, sheet.rows.records, stamped=stamped, witness=state.witness)
             state = replace(state, shape=walk.shape)
             if step.after is not None:
                 scan = replace(scan, place=step.after)

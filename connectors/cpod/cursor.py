@@ -16,13 +16,15 @@ Hide: TypeAlias = Literal["both", "include_deleted", "includeDeleted", "none", "
 class Place(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where a list is read on: at a cursor, or at a numbered page.
 
-    `last` is the id of the last row read, by which numbered pages are joined again. `rows` counts what was read.
+    `last` is the id of the last row read, by which numbered pages are joined again. `rows` counts what was read,
+    `total` is what the first page said of the whole list.
     """
 
     cursor: str | None = None
     page: int = 1
     last: str | None = None
     rows: int = 0
+    total: int | None = None
 
 
 class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -30,7 +32,8 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
     `whole` marks a sweep's, which a pull must not go on with, nor the other way round. `since` is what the
     changed-since parameter was set to. `living` counts rows that are not deleted; `owner` is the one all of them have,
-    "" before the first, None once there are several. `newest` is the newest `updated_at` among them.
+    "" before the first, None once there are several. `newest` is the newest `updated_at` among them, `newest_id` whose
+    it is. `seen` says that the deal came which a read by the changed-since parameter has to show.
     """
 
     began: str
@@ -42,18 +45,22 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     deleted: int = 0
     owner: str | None = ""
     newest: str | None = None
+    newest_id: str | None = None
+    seen: bool = False
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What the cursor holds.
 
-    `watermark` is the newest `updated_at` up to which everything was read. `most` is the largest number of living
-    rows that a complete read has shown.
+    `watermark` is the newest `updated_at` up to which everything was read, `witness` the deal that had it: asked for
+    what changed since, cPod has to show at least that one. `most` is the largest number of living rows that a complete
+    read has shown.
     """
 
     shape: Shape | None = None
     hide: Hide | None = None
     watermark: str | None = None
+    witness: str | None = None
     most: int = 0
     scan: Scan | None = None
 
@@ -69,8 +76,3 @@ def read(cursor: Cursor | None) -> State | None:
         return State() if cursor is None else msgspec.convert(cursor, State)
     except msgspec.ValidationError:
         return None
-
-
-def later(one: str | None, other: str | None) -> str | None:
-    """The later of two watermarks: they never move back."""
-    return max(one or "", other or "") or None

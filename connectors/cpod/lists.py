@@ -81,7 +81,7 @@ class Lists:
             head = (marked, answer.requested_at, answer.source_time, answer.took_ms)
             return Sheet(*head, page.shape, page.next, page.more, page.total, page.told)
 
-        sent = {**params, **self._paging(known, place)}
+        sent = {**params, **self.paging(known, place)}
         outcome = self.tokens.ask(Ask(path=path, params=sent, accept=TURNED_DOWN), sheet)
         if isinstance(outcome, TurnedDown):
             raise outcome
@@ -105,7 +105,8 @@ class Lists:
         path = f"{self.options.crm_path}/{DEALS}/{quote(source_id, safe='')}"
         return self.tokens.ask(Ask(path=path, accept=_HIDDEN | GONE), read_one)
 
-    def _paging(self, known: Shape | None, place: Place) -> dict[str, str | int]:
+    def paging(self, known: Shape | None, place: Place) -> dict[str, str | int]:
+        """The parameters that ask for a place, by what is known of the pages."""
         size = self.options.page_size
         style = known.style if known is not None else None
         if self.options.pagination_style != "auto":

@@ -36,22 +36,33 @@ class _Head(msgspec.Struct):
 _heads = msgspec.json.Decoder(_Head)
 
 
-def counted(scan: Scan, records: Iterable[Record], *, stamped: bool) -> Scan:
-    """The scan with the rows of one more page counted; `stamped` looks at their `updated_at` as well."""
-    living, deleted, owner, newest, ignored = scan.living, scan.deleted, scan.owner, scan.newest, scan.ignored
+def counted(scan: Scan, records: Iterable[Record], *, stamped: bool, witness: str | None = None) -> Scan:
+    """The scan with the rows of one more page counted; `stamped` looks at their `updated_at` as well, and for the
+    deal `witness`.
+    """
+    living, deleted, owner, ignored, seen = scan.living, scan.deleted, scan.owner, scan.ignored, scan.seen
+    newest, newest_id = scan.newest, scan.newest_id
     for record in records:
         if stamped or (owner is not None and not record.deleted):
             head = _head(record.raw)
             if not record.deleted and owner is not None and isinstance(head.owner_id, str):
                 owner = head.owner_id if owner in ("", head.owner_id) else None
             stamp = instant(head.updated_at) if stamped else None
-            if stamp is not None and stamp <= scan.began:
-                newest = max(newest or "", stamp)
+            if stamp is not None and (newest or "") < stamp <= scan.began:
+                newest, newest_id = stamp, record.source_id
+            seen = seen or record.source_id == witness
             ignored = ignored or (scan.since is not None and stamp is not None and stamp < scan.since)
         deleted, living = deleted + record.deleted, living + (not record.deleted)
     return msgspec.structs.replace(
-        scan, living=living, deleted=deleted, owner=owner, newest=newest, ignored=ignored
-    )  # fmt: skip
+        scan,
+        living=living,
+        deleted=deleted,
+        owner=owner,
+        newest=newest,
+        newest_id=newest_id,
+        ignored=ignored,
+        seen=seen,
+    )
 
 
 def bound(claims: Mapping[str, Any]) -> bool:

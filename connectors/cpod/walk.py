@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -81,11 +81,11 @@ class Walk:
             self._before, self._place = frozenset(sheet.rows.keys), after
 
     def _fetch(self, place: Place) -> Sheet:
+        asked = self._lists.paging(self.shape, place)
         sheet = self._lists.page(self._path, self._params, self.shape, place)
-        told = self.shape is not None and self.shape.style == "page"
         self.shape = sheet.shape
-        if self._paged() and not told and self._lists.options.pagination_style == "auto":
-            # Only now is it known that pages are numbered: the first was asked for in another size.
+        if self._paged() and self._lists.paging(self.shape, place) != asked:
+            # Only now is it known how numbered pages are asked for: this one came in another size than the next.
             sheet = self._lists.page(self._path, self._params, self.shape, place)
         return sheet
 
@@ -117,22 +117,36 @@ class Walk:
         if place.page == 1 or (not self._joined and place.last in sheet.rows.keys):
             self._joined = True
             return True
-        before = self._fetch(msgspec.structs.replace(place, page=place.page - 1)).rows.keys
-        back = msgspec.structs.replace(place, page=place.page - 1, rows=max(0, place.rows - len(before)))
+        before = self._keys_of(place.page - 1)
         if not self._joined:
             self._joined = True
-            self._place = back if place.last in before else Place()
-            self._begins = self._place.page == 1
+            self._go_back(place.page - 1 if place.last in before else 1, before)
             return False
         if not self._before or self._before.issuperset(before):
             self._seams = 0
             return True
-        self._far = self._far or self._seams >= _SEAMS or self._before.isdisjoint(before)
+        self._far = self._far or self._seams >= _SEAMS
         if self._far:
             return True
         self._seams += 1
-        self._place, self._before = back, frozenset()
+        page, stride = place.page - 1, 1
+        while page > 1 and self._before.isdisjoint(before):
+            page, stride = max(1, page - stride), 2 * stride
+            before = self._keys_of(page)
+        self._go_back(page, before)
         return False
+
+    def _keys_of(self, page: int) -> list[str]:
+        return self._fetch(msgspec.structs.replace(self._place, page=page)).rows.keys
+
+    def _go_back(self, page: int, keys: Sequence[str]) -> None:
+        """Read on from an earlier page; what it holds and what lies behind it will be counted anew."""
+        gone_back = (self._place.page - page) * len(keys)
+        self._begins = page == 1
+        self._place = msgspec.structs.replace(self._place, page=page, rows=max(0, self._place.rows - gone_back))
+        if page == 1:
+            self._place = Place()
+        self._before = frozenset()
 
     def _verify(self, sheet: Sheet) -> None:
         keys = frozenset(sheet.rows.keys)
@@ -152,19 +166,20 @@ class Walk:
         fresh = sum(key not in self._before for key in sheet.rows.keys)
         rows = place.rows + fresh
         last = sheet.rows.keys[-1] if size else place.last
+        total = sheet.total if self._begins else place.total
         if not self._paged():
             if sheet.next is None or (sheet.more is False and not size):
                 if not sheet.told and self.shape and self.shape.next and size >= self._lists.options.page_size:
                     raise Unintelligible("a full page says nothing of what follows, and pages before did")
                 return None
-            return Place(cursor=sheet.next, last=last, rows=rows)
+            return Place(cursor=sheet.next, last=last, rows=rows, total=total)
         if sheet.more is False or not size or not fresh:
             return None
-        if sheet.more is None and sheet.total is not None and rows >= sheet.total:
-            return None
-        return Place(page=place.page + 1, last=last, rows=rows)
+        return Place(page=place.page + 1, last=last, rows=rows, total=total)
 
     def _doubts(self, sheet: Sheet, *, last: bool) -> tuple[str, ...]:
+        """What is made meanwhile raises the total, what is deleted lowers it: the smaller one must be reached."""
         rows = self._place.rows + sum(key not in self._before for key in sheet.rows.keys)
-        short = last and sheet.total is not None and (rows < sheet.total or sheet.total < rows // 2)
+        totals = [total for total in (sheet.total, self._place.total) if total is not None]
+        short = last and bool(totals) and (rows < min(totals) or min(totals) < rows // 2)
         return ((FAR,) if self._far else ()) + ((SHORT,) if short else ())

@@ -30,13 +30,14 @@ class Tenant(CpodSimulator):
 
     def reader(self, **options: Any) -> CpodReader:
         credentials = options.pop("credentials", self.credentials)
+        now = options.pop("now", self.clock.text)
         account = Account(
             name="cpod",
             base_url="https://api.cyberpod.app",
             credentials=credentials,
             options=CpodOptions(**{"page_size": 10, "requests_per_minute": None, **options}),
             fields={},
-            now=self.clock.text,
+            now=now,
             transport=self.transport(),
         )
         return CpodReader(account, timing=Timing(self.clock.monotonic, self.clock.sleep, Random(1)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -139,6 +141,31 @@ def test_cursors_that_die_faster_than_pages_come_end_the_read_with_a_fault():
 def test_a_list_in_page_style_that_ignores_the_size_asked_for_is_still_read_whole():
     tenant = Tenant(170, envelope="legacy_people", page_size_ignored=True)
     assert swept(tenant.reader(page_size=500).everything(None)) == (set(tenant.ids()), set())
+
+
+def test_a_numbered_list_that_was_asked_for_by_another_name_of_the_size_is_read_whole():
+    tenant = Tenant(170, envelope="legacy_people")
+    assert swept(tenant.reader(page_size=60, pagination_style="page").everything(None)) == (set(tenant.ids()), set())
+
+
+def test_deletes_among_what_was_read_do_not_end_a_numbered_list_early():
+    tenant = Tenant(60, paging="page", include_deleted=None)
+    steady = tenant.ids()[:30]
+
+    def between(request: Request) -> None:
+        if request.query.get("page") == "3" and len(tenant.ids()) == 60:
+            for deal in tenant.ids()[-15:]:
+                tenant.delete(deal)
+
+    tenant.before_list = between
+    living, _ = swept(tenant.reader().everything(None))
+    assert set(steady) <= living
+
+
+def test_deals_that_are_made_during_a_sweep_leave_it_a_witness():
+    tenant = Tenant(40)
+    tenant.before_list = lambda _: tenant.new_deal(amount=None, stage="lead")
+    assert swept(tenant.reader().everything(None))[1] == set()
 
 
 def test_a_bare_list_that_clamps_its_pages_is_read_to_its_empty_end():
@@ -313,6 +340,50 @@ def test_a_parameter_that_hides_even_the_newest_deal_is_not_believed():
     pulls.pull()
     assert pulls.read == 60
     assert pulls.notes == {NARROWED}
+
+
+def test_a_parameter_that_shows_some_changes_but_not_the_newest_known_deal_is_not_believed():
+    tenant = Tenant(60, changed_since="updated_after")
+    pulls = Pulls(lambda: tenant.reader(changed_since_param="updated_after"))
+    pulls.pull()
+    assert pulls.cursor is not None
+    witness = pulls.cursor["witness"]
+    other = tenant.create()
+    hidden = tenant.ids()[3]
+    tenant.touch(hidden)
+    rows = b'{"data":[%b],"next_cursor":null,"has_more":false}' % (tenant.deals.served(other) or b"")
+    tenant.faults.sometimes(1.0, saying(rows), where=lambda request: "updated_after" in request.query)
+    assert other != witness
+    pulls.pull()
+    assert NARROWED in pulls.notes
+    assert pulls.held[hidden] == tenant.deals.served(hidden)
+
+
+def test_a_source_whose_clock_is_behind_ours_hides_no_change_made_during_the_first_pull():
+    tenant = Tenant(40, changed_since="updated_after")
+    ours = SimClock(tenant.clock.now + timedelta(hours=1))
+    real = tenant.handle
+
+    def dated(request: Request) -> Any:
+        answer = real(request)
+        return replace(answer, headers={**answer.headers, "date": format_datetime(tenant.clock.now, usegmt=True)})
+
+    tenant.handle = dated  # type: ignore[method-assign]
+    pulls = Pulls(lambda: tenant.reader(changed_since_param="updated_after", overlap="0s", now=ours.text))
+    first, last = tenant.ids()[-1], tenant.ids()[0]
+
+    def between(request: Request) -> None:
+        if len(tenant.lists_asked()) == 2:
+            tenant.clock.advance(40)
+            tenant.edit(first, value=1)
+            tenant.clock.advance(40)
+            tenant.edit(last, value=2)
+
+    tenant.before_list = between
+    pulls.pull()
+    assert pulls.held[first] != tenant.deals.served(first)
+    pulls.pull()
+    assert pulls.held[first] == tenant.deals.served(first)
 
 
 def test_what_becomes_visible_late_is_found_within_the_overlap():
