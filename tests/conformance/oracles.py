@@ -9,8 +9,10 @@ from sqlalchemy import text
 from deals.identity import canonical, state_bytes
 from ledger.embedded import ORG
 from ledger.verify import verify
+from mappings.mapper import Mapper
 from mappings.outcome import Mapped
 from pipeline.invariants import doctor
+from pipeline.store import connections, labels
 from tests.conformance.world import NAME, World, id_of
 
 TABLES = ("events", "outbox", "receipts", "deals", "parked", "raw_blocks", "absences", "sightings")
@@ -65,9 +67,12 @@ def readings(world: World) -> dict[str, bytes | None]:
     return found
 
 
-def mapper_of(world: World) -> Any:
-    """The connection's mapper."""
-    return world.app.connection(NAME).mapper
+def mapper_of(world: World) -> Mapper:
+    """The connection's mapper, with the keys that custom fields were bound to when they were first seen."""
+    with world.app.store.read() as tx:
+        row = connections.find(tx, NAME)
+        assert row is not None, "nothing was ever read"
+        return world.app.connection(NAME).mapper.with_labels(labels.known(tx, row.id))
 
 
 def has_seen(world: World, ids: set[str]) -> None:
