@@ -17,7 +17,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks import dealsync_runs, measure, stage
+from benchmarks import dealsync_runs, measure, receiver, stage
 from benchmarks.environment import version_of
 from benchmarks.measure import Failed
 from benchmarks.peer_runs import PEERS, Peer
@@ -98,6 +98,12 @@ class Bench:
         rate = self.table.deals / (read.working_s or read.wall_s)
         self.table.figures.append(Figure("the same pages read with httpx and thrown away", rate, "records/s"))
 
+    def webhooks(self) -> None:
+        """Deliveries received, and forgeries refused, on both kinds of store."""
+        for kind in ("postgresql", "sqlite"):
+            with _scratch() as folder:
+                self.table.figures += receiver.figures(kind, self._server_url, folder)
+
     def many(self) -> None:
         """The memory of a first load of a million deals, held against that of this run's number."""
         with (
@@ -145,6 +151,7 @@ def _contenders(bench: Bench) -> dict[str, Callable[[], None]]:
         SQLITE: partial(bench.dealsync, "sqlite"),
         "ledger": bench.appending,
         "in process": bench.in_process,
+        "webhooks": bench.webhooks,
     }
 
 

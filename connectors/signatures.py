@@ -47,18 +47,21 @@ class Verifier:
     """What one connection's deliveries must prove.
 
     `secrets` are those in force: any of them verifies. `scope` keeps the names of two connections apart. `workspace` is
-    the tenant that a delivery must say it comes from, if any. Raises `ValueError` where nothing could ever be verified.
+    the tenant that a delivery must say it comes from, if any. `kept_headers` are those worth keeping with a delivery,
+    none that bears a secret itself. Raises `ValueError` where nothing could ever be verified.
     """
 
     def __init__(self, rules: Webhooks, secrets: Sequence[str], scope: str, workspace: str | None = None) -> None:
         self.rules = rules
         self._secrets = [secret.encode() for secret in secrets]
-        self._scope = scope.encode()
+        self._scope = len(scope.encode()).to_bytes(4) + scope.encode()
         self._workspace = workspace
         self._timed_inside = rules.scheme == "leadlex"
         self._carrier = (rules.header if rules.scheme == "header" else rules.signature_header).lower().encode()
         self._time = rules.timestamp_header.lower().encode()
         self._delivery = rules.delivery_header.lower().encode()
+        evidence = () if rules.scheme == "header" else (self._carrier,)
+        self.kept_headers = frozenset({b"content-type", b"user-agent", self._time, self._delivery, *evidence} - {b""})
         if not self._carrier:
             key = "header" if rules.scheme == "header" else "signature_header"
             raise ValueError(f"scheme {rules.scheme!r} needs {key}: the header that the sender proves itself with")
@@ -71,12 +74,6 @@ class Verifier:
     def reads_body(self) -> bool:
         """Whether `admit` must see what the body says before the delivery may be accepted."""
         return self._workspace is not None or (self._timed_inside and self.rules.past is not None)
-
-    @property
-    def kept_headers(self) -> frozenset[bytes]:
-        """The headers worth keeping with a delivery; none that bears a secret itself."""
-        evidence = () if self.rules.scheme == "header" else (self._carrier,)
-        return frozenset({b"content-type", b"user-agent", self._time, self._delivery, *evidence} - {b""})
 
     def verify(self, headers: Headers, body: bytes, at: float) -> Proof:
         """Prove a delivery, received `at` (seconds since 1970, UTC). Raises `Unproven`.
@@ -150,11 +147,9 @@ class Verifier:
             raise Unproven("too_early")
 
     def _name(self, delivery: bytes, content: bytes) -> bytes:
-        name = hashlib.blake2b(digest_size=16)
-        for part in (self._scope, delivery):
-            name.update(len(part).to_bytes(4) + part)
-        name.update(content)
-        return name.digest()
+        """Each part but the last with its length before it, so that no two lists of parts share their bytes."""
+        before = self._scope + len(delivery).to_bytes(4) + delivery
+        return hashlib.blake2b(before + content, digest_size=16).digest()
 
 
 def tolerating(rules: Webhooks, tolerance: timedelta) -> tuple[timedelta, timedelta | None]:

@@ -41,11 +41,15 @@ class Counting:
         self._refused = Counter(
             "dealsync_deliveries_refused", "Requests refused.", ["connection", "reason"], registry=self._registry
         )
+        self._children: dict[tuple[str, str], Counter] = {}
         self._registry.register(_Levels(levels, fresh_s))
 
     def received(self, connection: str, outcome: str) -> None:
         """A delivery is in the inbox: `accepted`, or `known` already."""
-        self._received.labels(connection, outcome).inc()
+        known = self._children.get((connection, outcome))
+        if known is None:  # looking a child up by its labels costs more than counting
+            known = self._children[connection, outcome] = self._received.labels(connection, outcome)
+        known.inc()
 
     def refused(self, connection: str, reason: str) -> None:
         """A request was refused; `connection` is empty where there is none of that name."""

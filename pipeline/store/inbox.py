@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from pipeline.store.session import later, now
+from pipeline.store.session import CLOCK, later, now
 from pipeline.store.tables import inbox
 
 KEPT = timedelta(days=30)
@@ -45,13 +45,12 @@ class Settled(NamedTuple):
 
 
 _COLUMNS = ("name", "connection_id", "body", "headers")
-_PUT_MANY = (
-    "INSERT INTO inbox (name, connection_id, body, headers, received_at, state) "
-    "SELECT given.*, %s, 'waiting' FROM unnest(%s::bytea[], %s::int4[], %s::bytea[], %s::text[]) AS given "
-    "ON CONFLICT (name) DO NOTHING RETURNING name"
+_HEAD = "INSERT INTO inbox (name, connection_id, body, headers, received_at, state)"
+_TAIL = "ON CONFLICT (name) DO NOTHING RETURNING name"
+_PUT_ON_POSTGRESQL = (
+    f"{_HEAD} SELECT given.*, {CLOCK['postgresql']}, 'waiting' "  # noqa: S608 - none of it is a value
+    f"FROM unnest(%s::bytea[], %s::int4[], %s::bytea[], %s::text[]) AS given {_TAIL}"
 )
-_PUT = "INSERT INTO inbox (name, connection_id, body, headers, received_at, state) VALUES "
-_PUT_END = " ON CONFLICT (name) DO NOTHING RETURNING name"
 
 
 def put(tx: Connection, deliveries: Sequence[Delivery]) -> set[bytes]:
@@ -60,19 +59,18 @@ def put(tx: Connection, deliveries: Sequence[Delivery]) -> set[bytes]:
     A known one that may be another happening waits again.
     """
     unique = sorted({one.name: one for one in deliveries}.values())  # in one order, so that no two receivers deadlock
-    at = now(tx)
     if tx.dialect.name == "postgresql":
-        columns = [[one[place] for one in unique] for place in range(len(_COLUMNS))]
-        rows = tx.exec_driver_sql(_PUT_MANY, (at, *columns))
+        columns = tuple([one[place] for one in unique] for place in range(len(_COLUMNS)))
+        rows = tx.exec_driver_sql(_PUT_ON_POSTGRESQL, columns)
     else:
-        marks = ", ".join(["(?, ?, ?, ?, ?, 'waiting')"] * len(unique))
-        flat = tuple(value for one in unique for value in (*one[: len(_COLUMNS)], at))
-        rows = tx.exec_driver_sql(f"{_PUT}{marks}{_PUT_END}", flat)
+        marks = ", ".join([f"(?, ?, ?, ?, {CLOCK['sqlite']}, 'waiting')"] * len(unique))
+        flat = tuple(value for one in unique for value in one[: len(_COLUMNS)])
+        rows = tx.exec_driver_sql(f"{_HEAD} VALUES {marks} {_TAIL}", flat)
     new = {bytes(row[0]) for row in rows}
     again = [one.name for one in unique if not one.lasting and one.name not in new]
     if again:
         settled = inbox.c.name.in_(again), inbox.c.state != "waiting"
-        tx.execute(update(inbox).where(*settled).values(state="waiting", received_at=at, settled_at=None))
+        tx.execute(update(inbox).where(*settled).values(state="waiting", received_at=now(tx), settled_at=None))
     return new
 
 

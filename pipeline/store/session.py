@@ -13,10 +13,13 @@ from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceEr
 from ledger.engine import first_line, reading
 from pipeline.faults import StoreUnavailable, StoreUnready
 
-_NOW = {
-    "sqlite": text("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"),
-    "postgresql": text("""SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""),
+CLOCK = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+    "postgresql": """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
 }
+"""The database's clock in SQL, ISO 8601 UTC with milliseconds, for a statement that must not ask twice."""
+
+_NOW = {dialect: text(f"SELECT {clock}") for dialect, clock in CLOCK.items()}
 
 
 def now(tx: Connection) -> str:
