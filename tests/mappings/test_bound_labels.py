@@ -63,6 +63,12 @@ def test_an_entry_that_names_a_bound_record_key_speaks_of_that_field_alone():
     assert custom(mapper, extra={"Size": "big", "size": 1}) == {"size": "big", "size_2": "1970-01-02"}
 
 
+def test_an_entry_for_one_label_of_an_object_speaks_of_no_other_label_with_the_same_slug():
+    table = small(('"Kick-off Day" = { as', '"Deal-Size" = { key = "size_2", as'))
+    mapper = Mapper(table, USD).with_labels({"Deal Size": "deal_size"})
+    assert custom(mapper, extra={"Deal Size": 7}) == {"deal_size": 7}
+
+
 @pytest.mark.parametrize("bound", sorted(RESERVED))
 def test_a_bound_key_that_the_ledger_reserves_is_prefixed_and_said_so(bound: str):
     found = mapped(MAPPER.with_labels({"X": bound}), record(extra={"X": 1}))
@@ -211,6 +217,13 @@ def test_a_field_takes_the_slug_of_its_label_and_digits_of_its_own_where_that_is
         "f3": "cf_3",
         "f4": "x" * 55 + "_608cdb52",
     }
+
+
+def test_a_field_whose_own_digits_are_taken_too_gets_others():
+    bound = {"f0": "risk", "f1": "risk_e4ab4e3b"}
+    key = bind("acme", [("f2", "cf_2", "Risk")], bound)["f2"]
+    assert re.fullmatch("risk_[0-9a-f]{8}", key)
+    assert key not in bound.values()
 
 
 def test_a_key_that_would_pass_as_the_prefixed_form_of_another_is_taken():
