@@ -19,7 +19,7 @@ from connectors.monaco.references import accounts, users
 from connectors.monaco.single import Singles
 from connectors.monaco.walk import NEWEST_CHANGE_FIRST, OLDEST_FIRST, Order, PageWalk, Place, Step
 from connectors.pacing import Timing
-from connectors.paging import OUT_OF_ORDER, PagedBadly
+from connectors.paging import PagedBadly
 from connectors.source import Absent, Account, Cursor, Entry, Finding, Found, Page, Record
 from connectors.times import instant, shifted
 
@@ -57,10 +57,11 @@ class MonacoReader:
 
     def changed(self, cursor: Cursor | None) -> Iterator[Page]:
         """What changed since the cursor; everything when there is none, or when Monaco offers no way to ask for it."""
+        self._notes = {}
         given = read(cursor)
         state = self._informed(given or State())
         if given is None:
-            self._notes[UNREAD] = None
+            self._note(UNREAD)
         if state.full is not None and state.full.sweep:
             state = replace(state, full=None)
         way = self._way(state.seen)
@@ -71,6 +72,7 @@ class MonacoReader:
 
     def everything(self, cursor: Cursor | None) -> Iterator[Page]:
         """A complete read; its pages' doubts say why it may be no witness of absence."""
+        self._notes = {}
         state = self._informed(read(cursor) or State())
         full = state.full if state.full is not None and state.full.sweep else None
         place, doubts = (Place(), ()) if full is None else (full.place, full.doubts)
@@ -112,7 +114,7 @@ class MonacoReader:
     def _informed(self, state: State) -> State:
         seen = self._schemas.at(state.seen, self._now())
         if self._schemas.missing:
-            self._notes[NO_SCHEMA] = None
+            self._note(NO_SCHEMA)
         return replace(state, seen=seen)
 
     def _way(self, seen: Seen | None) -> str:
@@ -130,7 +132,8 @@ class MonacoReader:
     # -- reading
 
     def _everything(self, state: State) -> Iterator[Page]:
-        """A full read for a pull. Each row without `updated_at` keeps the watermark from being set at its end.
+        """A full read for a pull. It leaves no watermark, so the next one reads everything too, when a row bore no
+        `updated_at`, or when there is a doubt that some were missed.
 
         One that was cut off may have begun long ago, so what changed since then is read as well.
         """
@@ -139,14 +142,13 @@ class MonacoReader:
             records = step.listed.rows.records
             full = full or Full(Place(), step.listed.began)
             dated = full.dated and not any(map(_undated, records))
-            full = Full(step.place, full.began, newest(records, full.began, full.newest), dated)
-            for doubt in step.doubts:
-                self._notes[doubt] = None
+            doubts = _joined(full.doubts, step.doubts)
+            full = Full(step.place, full.began, newest(records, full.began, full.newest), dated, doubts)
+            self._note(*doubts)
             after = replace(state, full=full)
             if step.done:
-                if not dated:
-                    self._notes[UNDATED] = None
-                mark = full.newest if dated else None
+                self._note(*(() if dated else (UNDATED,)))
+                mark = full.newest if dated and not doubts else None
                 after = State(watermark=mark, seen=state.seen)
             yield self._page(step, after)
             state = replace(after, seen=self._schemas.at(state.seen, self._now()))
@@ -162,7 +164,7 @@ class MonacoReader:
         except NotOffered:
             if self._options.incremental != "auto":
                 raise Misconfigured(f"Monaco refuses to {way} by updated_at; set incremental to 'auto'") from None
-            self._notes[REFUSED] = None
+            self._note(REFUSED)
             seen = self._schemas.without(bound=None) if way == "filter" else self._schemas.without(sorts=False)
             state = replace(state, seen=seen)
             if self._way(seen) != "scan":
@@ -175,8 +177,8 @@ class MonacoReader:
     def _filtered(self, state: State, floor: str) -> Generator[Page, None, bool]:
         """Walk the rows changed after `floor`, oldest first: those that change meanwhile only push others back.
 
-        False when there are none, since the row that bore the watermark should be among them: either it was deleted,
-        or the filter cannot be trusted. A full read settles both.
+        False when one may have been missed, and when there are none, since the row that bore the watermark should be
+        among them: either it was deleted, or the filter cannot be trusted. A full read settles both.
         """
         assert state.seen is not None
         which = Which(filters=({"field": "updated_at", "condition": state.seen.bound or "", "value": floor},))
@@ -185,7 +187,11 @@ class MonacoReader:
             rows = step.listed.rows
             began = began or step.listed.began
             if step.done and not step.place.end and not rows.keys:
-                self._notes[FILTERED_OUT] = None
+                self._note(FILTERED_OUT)
+                return False
+            if step.doubts:
+                self._note(*step.doubts)
+                yield self._page(step, None)
                 return False
             mark = newest(rows.records, began, mark)
             yield self._page(step, replace(state, watermark=mark) if step.done else None)
@@ -198,9 +204,9 @@ class MonacoReader:
             records = step.listed.rows.records
             began = began or step.listed.began
             mark = newest(records, began, mark)
-            trouble = UNSORTED if OUT_OF_ORDER in step.doubts else UNDATED if any(map(_undated, records)) else None
+            trouble = UNSORTED if step.doubts else UNDATED if any(map(_undated, records)) else None
             if trouble is not None:
-                self._notes[trouble] = None
+                self._note(trouble, *step.doubts)
                 yield self._page(step, None)
                 return False
             done = step.done or any(record.version is not None and record.version < floor for record in records)
@@ -208,6 +214,9 @@ class MonacoReader:
             if done:
                 return True
         return True
+
+    def _note(self, *notes: str) -> None:
+        self._notes |= dict.fromkeys(notes)
 
     def _walk(self, which: Which, order: Order, start: Place | None = None) -> Iterator[Step]:
         fetch = partial(self._lists.page, which)

@@ -60,6 +60,13 @@ class Listed(NamedTuple):
         return min(self.answer.requested_at, self.told_at or self.answer.requested_at)
 
 
+class _Form(NamedTuple):
+    """How a path is written: what stands before it, and whether a slash ends it."""
+
+    prefix: str
+    slash: str
+
+
 class _Pagination(msgspec.Struct):
     page: int
     page_size: int
@@ -77,7 +84,7 @@ class Lists:
         self.options = options
         self.transport = connect(account, options, timing)
         self._base = base_url(account.base_url)
-        self._moved: dict[str, str] = {}
+        self._forms: dict[str, _Form] = {}
         slicers = (Slicer(kind, id_key="id", version_key="updated_at") for kind in (KIND, "accounts"))
         self._slicers = dict(zip((KIND, "accounts"), slicers, strict=True))
 
@@ -96,8 +103,8 @@ class Lists:
 
         body = {"filters": list(which.filters), "sort": which.sort, "page": number, "page_size": size}
         accept = frozenset() if which == Which() else frozenset({422})
-        path = f"{self.options.path_prefix}/{entity}/list"
-        listed = self._ask(Ask(path=path, method="POST", json=body, accept=accept), read)
+        path = f"/{entity}/list"
+        listed = self._ask(path, Ask(path=path, method="POST", json=body, accept=accept), read)
         if listed is None:
             raise NotOffered(which.sort if not which.filters else which.filters[0]["field"])
         return listed
@@ -118,8 +125,8 @@ class Lists:
                 raise Unintelligible("the record that came bears another id than the one asked for")
             return Found(record, answer.requested_at)
 
-        path = f"{self.options.path_prefix}/{KIND}/{quote(source_id, safe='')}"
-        return self._ask(Ask(path=path, accept=frozenset({403, 422, *GONE})), read)
+        path = f"/{KIND}/{quote(source_id, safe='')}"
+        return self._ask(f"/{KIND}/*", Ask(path=path, accept=frozenset({403, 422, *GONE})), read)
 
     def schema(self, entity: str = KIND) -> Schema | None:
         """The schema of an entity, under its plural name or its singular one; None when there is none to be read."""
@@ -129,47 +136,48 @@ class Lists:
 
         accept = frozenset({403, 422, *GONE})
         for name in (entity, _SINGULAR[entity]):
-            path = f"{self.options.path_prefix}/schemas/{name}"
-            if (schema := self._ask(Ask(path=path, accept=accept), read)) is not None:
+            path = f"/schemas/{name}"
+            if (schema := self._ask(path, Ask(path=path, accept=accept), read)) is not None:
                 return schema
         return None
 
     # -- redirects
 
-    def _ask(self, what: Ask, read: Callable[[Answer], T]) -> T:
-        """Ask, and follow redirects of the same host with the key and the body; what moved is asked there from then on.
+    def _ask(self, route: str, what: Ask, read: Callable[[Answer], T]) -> T:
+        """Ask for a path below the prefix, and follow redirects of the same host with the key and the body.
 
-        The two generations of paths, and the two forms of the slash, answer 307 for each other (section 5).
+        The two generations of paths, and the two forms of the slash, answer 307 for each other (section 5). Where a
+        `route` has moved to is remembered, so that a redirect is paid for once.
         """
 
-        def answered(answer: Answer) -> tuple[str | None, T | None]:
-            if answer.status in _REDIRECTS:
-                return self._followed(path, answer), None
-            return None, read(answer)
+        def answered(answer: Answer) -> T | _Form:
+            return self._followed(what.path, form, answer) if answer.status in _REDIRECTS else read(answer)
 
-        path = self._moved.get(what.path, what.path)
+        form = self._forms.get(route, _Form(self.options.path_prefix, ""))
         for _ in range(_MOST_REDIRECTS):
-            asked = replace(what, path=path, accept=what.accept | _REDIRECTS)
-            target, result = self.transport.ask(asked, answered)
-            if target is None:
-                return result  # type: ignore[return-value]  # without a target there is a result
-            path = self._moved[what.path] = target
+            path = f"{form.prefix}{what.path}{form.slash}"
+            result = self.transport.ask(replace(what, path=path, accept=what.accept | _REDIRECTS), answered)
+            if not isinstance(result, _Form):
+                return result
+            form = self._forms[route] = result
         raise Unintelligible(f"{self.transport.host} redirects in a circle; correct base_url or path_prefix")
 
-    def _followed(self, path: str, answer: Answer) -> str:
-        """The path below the base URL that a redirect leads to. Raises `Unintelligible` for one to another host."""
-        here = self._base.copy_with(path=self._base.path.rstrip("/") + path)
+    def _followed(self, tail: str, form: _Form, answer: Answer) -> _Form:
+        """The form of the path that a redirect leads to. Raises `Unintelligible` for another host or another thing."""
+        root = self._base.raw_path.decode("ascii").rstrip("/")
+        here = self._base.copy_with(raw_path=f"{root}{form.prefix}{tail}{form.slash}".encode("ascii"))
         try:
             target = here.join(answer.headers.get("location", ""))
         except httpx.InvalidURL:
             raise Unintelligible("a redirect leads nowhere; correct base_url") from None
-        root = self._base.path.rstrip("/")
+        path = target.raw_path.decode("ascii")
         same = (target.scheme, target.host, target.port) == (here.scheme, here.host, here.port)
-        if not same or not target.path.startswith(f"{root}/") or target.query:
+        if not same or not path.startswith(f"{root}/") or not path.rstrip("/").endswith(tail):
             raise Unintelligible(
-                "a redirect leads away from base_url, where the key must not be sent; correct base_url"
+                "a redirect leads away from what was asked for, where the key must not be sent; correct base_url"
             )
-        return target.raw_path.decode("ascii").removeprefix(root)
+        bare = path.rstrip("/")
+        return _Form(bare.removesuffix(tail).removeprefix(root), path[len(bare) :])
 
 
 def connect(account: Account, options: MonacoOptions, timing: Timing | None) -> Transport:

@@ -325,6 +325,44 @@ def test_pulls_and_edits_in_any_order_end_with_what_the_organization_has(way: st
     assert {deal: fields(pulls.held[deal])["stage"] for deal in shown} == shown
 
 
+def test_a_full_read_that_may_have_missed_rows_leaves_no_watermark():
+    made = Organization(60, cut_short_at=30)
+    pulls = Pulls(made.reader)
+    pulls.pull()
+    assert pulls.notes == {SHORT}
+    made.switches.cut_short_at = None
+    pulls.pull()
+    assert set(pulls.held) == set(made.ids())
+    assert pulls.notes == set()
+    pulls.pull()
+    assert made.sorts[-1] == FILTER
+
+
+def test_changes_that_may_have_been_missed_are_made_up_for_by_a_full_read():
+    made = Organization(60)
+    pulls = Pulls(made.reader)
+    pulls.pull()
+    made.clock.advance(3600)
+    for deal in made.ids():
+        made.set_stage(deal, "closed_won")
+
+    def short(request: Request, handle: Handler) -> Any:
+        answer = json.loads(handle(request).body)
+        return json_answer(answer | {"data": answer["data"][:5]})
+
+    made.faults.sometimes(1.0, short, where=lambda request: b'"after"' in request.body)
+    pulls.pull()
+    assert SHORT in pulls.notes
+    assert {fields(raw)["stage"] for raw in pulls.held.values()} == {"closed_won"}
+
+
+def test_a_reader_used_again_tells_only_what_is_new():
+    made = Organization(20)
+    reader = made.reader()
+    assert {note for page in reader.changed({"damaged": 1}) for note in page.notes} == {UNREAD}
+    assert {note for page in reader.changed(None) for note in page.notes} == set()
+
+
 # -- custom fields and the schema
 
 

@@ -11,6 +11,7 @@ import pytest
 from connectors.faults import Misconfigured, RateLimited, Unintelligible
 from connectors.monaco.simulator import TOKEN
 from connectors.simulated_wire import rate_limited
+from connectors.source import Found
 from tests.connectors.monaco.reading import Organization, Pulls, open_reader, swept
 from tests.connectors.wire import Script, answer
 
@@ -49,7 +50,11 @@ def test_either_generation_and_either_slash_is_found_through_its_redirects(prefi
     assert set(pulls.held) == set(made.ids())
     moved = sum(call.status == 307 for call in made.log)
     assert moved == (2 if slash or generation not in ("both", prefix) else 0), "what moved is asked where it is now"
-    assert made.reader(path_prefix=prefix).one(made.ids()[0])
+    reader, before = made.reader(path_prefix=prefix), len(made.log)
+    for deal in made.ids()[:9]:
+        assert isinstance(reader.one(deal), Found)
+    statuses = [call.status for call in made.log[before:] if call.method == "GET" and "opportunities/" in call.path]
+    assert statuses.count(307) == (1 if moved else 0)
 
 
 def test_a_redirect_keeps_the_key_and_the_body():
@@ -73,6 +78,7 @@ def test_a_redirect_keeps_the_key_and_the_body():
         "http://api.monaco.com/v1/opportunities/list",
         "https://api.monaco.com:8443/v1/opportunities/list",
         "/elsewhere?key=1",
+        "/v1/accounts/list",
         "https://[",
     ],
 )
