@@ -14,7 +14,7 @@ from connectors.source import Options
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError(f"{name[:60]!r} is no time zone; write one like UTC or Europe/Berlin") from None
     return name
 
