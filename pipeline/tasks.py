@@ -70,7 +70,8 @@ def tick(**_: object) -> None:
 
 def use_broker(url: str) -> None:
     """Ring through this broker from a process that is no worker."""
-    app = Celery("dealsync", broker=url, set_as_current=True)
+    app = Celery("dealsync", broker=url)
+    app.set_default()  # for every thread; the current app is only that of this one
     app.conf.update(
         broker_transport_options={"socket_timeout": 2, "socket_connect_timeout": 2}, task_ignore_result=True
     )
