@@ -13,33 +13,38 @@ from connectors.faults import Misconfigured
 from connectors.source import Source
 
 
-@cache
 def sources() -> dict[str, Source]:
     """Every source by its name, in alphabetical order."""
-    return discover(connectors)
+    return {name: source(name) for name in names()}
+
+
+@cache
+def names(package: ModuleType = connectors) -> tuple[str, ...]:
+    """The names of the sources that exist, in alphabetical order; none of them is imported."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg))
 
 
 def source(name: str) -> Source:
-    """The source of that name; raises `Misconfigured` that names the nearest known one."""
-    known = sources()
+    """The source of that name; raises `Misconfigured` that names the nearest known one.
+
+    Only the one asked for is imported: a command that reads one connection does not start with all of them.
+    """
+    known = names()
     if name in known:
-        return known[name]
+        return declared(connectors, name)
     near = difflib.get_close_matches(name.lower(), known, n=1)
     advice = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     raise Misconfigured(f"{name[:60]!r} is no source; {advice}")
 
 
-def discover(package: ModuleType) -> dict[str, Source]:
-    """The sources among a package's folders.
+def declared(package: ModuleType, folder: str) -> Source:
+    """What a folder of a package declares.
 
-    Raises `TypeError` for a folder that declares no `SOURCE`, and `ValueError` for one not named after its source.
+    Raises `TypeError` when it declares no `SOURCE`, and `ValueError` when that is not named after the folder.
     """
-    found = {}
-    for folder in sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg):
-        declared = getattr(importlib.import_module(f"{package.__name__}.{folder}"), "SOURCE", None)
-        if not isinstance(declared, Source):
-            raise TypeError(f"{package.__name__}/{folder} declares no SOURCE, so it is no source")
-        if declared.name != folder:
-            raise ValueError(f"{package.__name__}/{folder} declares a source named {declared.name!r}; use one name")
-        found[folder] = declared
+    found = getattr(importlib.import_module(f"{package.__name__}.{folder}"), "SOURCE", None)
+    if not isinstance(found, Source):
+        raise TypeError(f"{package.__name__}/{folder} declares no SOURCE, so it is no source")
+    if found.name != folder:
+        raise ValueError(f"{package.__name__}/{folder} declares a source named {found.name!r}; use one name")
     return found

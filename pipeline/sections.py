@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, model_validator
 
-from connectors.registry import sources
+from connectors.registry import names
 from connectors.source import Options
 from connectors.times import Duration
 from pipeline.addresses import base_address, broker_address, store_address
@@ -63,7 +63,7 @@ def _currency(value: Any) -> str:
 def _source(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError('write the name of a source as text, like "planhat"')  # noqa: TRY004
-    if value not in (known := sources()):
+    if value not in (known := names()):
         raise ValueError(f"there is no source {value[:40]!r}; {meant(value, known)}")
     return str(value)
 

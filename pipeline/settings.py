@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from connectors.registry import sources
+from connectors.registry import names
+from connectors.registry import source as source_named
 from connectors.source import Options, Source
 from pipeline.faults import SettingsError
 from pipeline.overrides import Override, applied, overrides
@@ -108,7 +109,7 @@ def _validated(
     connections = document.get("connections")
     for name, table in connections.items() if isinstance(connections, dict) else ():
         if isinstance(table, dict):
-            source = sources().get(table["source"]) if isinstance(table.get("source"), str) else None
+            source = source_named(table["source"]) if table.get("source") in names() else None
             table["options"], errors = _options(table.get("options", {}), source, ("connections", name, "options"))
             wrong += [*errors, *_credentials(table, source, ("connections", name))]
     try:

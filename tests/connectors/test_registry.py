@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from connectors.faults import Misconfigured
-from connectors.registry import discover, source, sources
+from connectors.registry import declared, names, source, sources
 
 
 @pytest.fixture
@@ -53,17 +53,25 @@ def test_an_unknown_source_is_misconfigured_with_the_nearest_name(name: str, wor
 
 
 def test_adding_a_source_is_adding_a_folder(package: Callable[[dict[str, str]], ModuleType]):
-    assert list(discover(package({"two": renamed("two"), "one": renamed("one")}))) == ["one", "two"]
+    made = package({"two": renamed("two"), "one": renamed("one")})
+    assert names(made) == ("one", "two")
+    assert declared(made, "one").name == "one"
 
 
 def test_a_folder_named_otherwise_than_its_source_is_refused(package: Callable[[dict[str, str]], ModuleType]):
     with pytest.raises(ValueError, match="some_sources/one declares a source named 'two'"):
-        discover(package({"one": renamed("two")}))
+        declared(package({"one": renamed("two")}), "one")
 
 
 def test_a_folder_without_a_source_is_refused(package: Callable[[dict[str, str]], ModuleType]):
     with pytest.raises(TypeError, match="some_sources/one declares no SOURCE"):
-        discover(package({"one": "SOURCE = 'planhat'"}))
+        declared(package({"one": "SOURCE = 'planhat'"}), "one")
+
+
+def test_a_source_is_imported_when_it_is_asked_for():
+    code = "import sys, connectors.registry as r; r.source('planhat'); print('connectors.cpod' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_a_source_loads_no_server_until_its_simulator_is_wanted():
