@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
+from sqlalchemy import event
 
 from connectors.faults import Unavailable
 from connectors.pacing import Timing
@@ -30,6 +31,9 @@ from pipeline.wiring import App, migrate, open_app
 
 NAME = "tenant"
 UNLIMITED = {"requests_per_minute": 1_000_000, "requests_per_hour": 1_000_000, "requests_per_day": 10_000_000}
+NEXT_SECRET = "the-secret-after-the-rotation"
+"""Verifies deliveries already, beside the one the tenant signs with."""
+
 FAR = timedelta(days=2)
 """Further than any overlap, and past every limit's window and midnight."""
 
@@ -124,9 +128,13 @@ class Worlds:
             url = f"sqlite:///{store}"
         file = self.folder / f"{self.made}.toml"
         file.write_text(config_text(source, crm, url, options))
-        config = configuration.load(file, {name_of(key): secret for key, secret in crm.credentials.items()})
+        secrets = {**crm.credentials, "hook": crm.webhook_secret, "next_hook": NEXT_SECRET}
+        config = configuration.load(file, {name_of(key): secret for key, secret in secrets.items()})
         migrate(config)
         app = self.opened.enter_context(open_app(config, transports={NAME: crm.transport()}, give_up_after_s=5.0))
+        if url.startswith("sqlite"):  # nobody pulls the plug here, and waiting for the disk is most of a test
+            event.listen(app.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
+            app.store.engine.dispose()
         return World(source, crm, app)
 
 
@@ -148,6 +156,8 @@ def config_text(source: Source, crm: SimulatedCrm, url: str, options: Mapping[st
     lines = ["[store]", f'url = "{url}"', f"[connections.{NAME}]", f'source = "{source.name}"']
     lines += ['base_url = "https://crm.example.test"', 'default_currency = "USD"']
     lines += [f'{key} = {{ env = "{name_of(key)}" }}' for key in crm.credentials]
+    lines += [f"[connections.{NAME}.webhook]"]
+    lines += [f'secrets = [{{ env = "{name_of("hook")}" }}, {{ env = "{name_of("next_hook")}" }}]']
     lines += [f"[connections.{NAME}.options]"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in settings.items() if value is not None]
     return "\n".join(lines) + "\n"
