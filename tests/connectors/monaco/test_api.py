@@ -173,6 +173,34 @@ def test_a_change_while_changes_are_read_is_found_by_this_pull_or_the_next(way: 
     assert len(changed) > 2
 
 
+@pytest.mark.parametrize("way", [FILTER, SCAN])
+def test_the_watermark_never_passes_the_moment_the_read_began(way: str):
+    """A row read already changes, then one not read yet: the later one must not carry the watermark past the other."""
+    made = Organization(60)
+    pulls = Pulls(lambda: made.reader(overlap="1s"))
+    oldest_first = sorted(made.truth(), key=lambda deal: deal["created_at"])
+    first, last = oldest_first[0]["id"], oldest_first[-1]["id"]
+    if way == FILTER:
+        pulls.pull()
+    made.clock.advance(3600)
+    for deal in made.ids():
+        made.touch(deal)
+    begun = len(made.asked)
+
+    def meddle(request: int) -> None:
+        if request == begun + 2:
+            for deal in (first, last):
+                made.clock.advance(20)
+                made.edit(deal, name="changed meanwhile")
+
+    made.meddle = meddle
+    pulls.pull()
+    assert made.sorts[-1] == way
+    assert fields(pulls.held[first])["name"] != "changed meanwhile"
+    pulls.pull()
+    assert {fields(pulls.held[deal])["name"] for deal in (first, last)} == {"changed meanwhile"}
+
+
 def test_a_filter_that_leaves_out_what_it_must_show_is_not_believed():
     """Where the newest opportunity was deleted nothing else is wrong, and the watermark comes down to what is left."""
     made = Organization(40)
