@@ -101,10 +101,10 @@ def test_a_numbered_list_is_read_on_where_it_stopped_even_when_rows_have_moved_s
 
 
 def test_a_numbered_list_whose_last_row_is_gone_is_read_from_its_beginning():
-    tenant = Tenant(40, envelope="legacy_people", include_deleted=None)
+    tenant = Tenant(80, envelope="legacy_people", include_deleted=None)
     pulls = Pulls(tenant.reader)
-    pulls.pull(pages=2)
-    for deal in tenant.ids()[15:25]:
+    pulls.pull(pages=4)
+    for deal in tenant.ids()[40:]:
         tenant.delete(deal)
     pulls.pull()
     assert set(tenant.ids()) <= set(pulls.held)
@@ -150,7 +150,7 @@ def test_a_numbered_list_that_was_asked_for_by_another_name_of_the_size_is_read_
 
 def test_deletes_among_what_was_read_do_not_end_a_numbered_list_early():
     tenant = Tenant(60, paging="page", include_deleted=None)
-    steady = tenant.ids()[:30]
+    steady = tenant.ids()[:45]
 
     def between(request: Request) -> None:
         if request.query.get("page") == "3" and len(tenant.ids()) == 60:
@@ -646,7 +646,7 @@ def test_sixty_requests_a_minute_are_never_exceeded():
     st.sampled_from(ENVELOPES),
 )
 def test_pulls_and_edits_in_any_order_end_with_what_the_tenant_has(steps: list[tuple[str, int]], envelope: str):
-    tenant = Tenant(15, envelope=envelope)
+    tenant = Tenant(55, envelope=envelope)
     pulls = Pulls(tenant.reader)
     for what, n in steps:
         living, gone = tenant.ids(), [key for key in tenant.deals.ids() if tenant.get(key)["is_deleted"]]
