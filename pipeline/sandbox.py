@@ -46,6 +46,7 @@ class WallClock(SimClock):
 
     @now.setter
     def now(self, moment: datetime) -> None:
+        """Somebody moves it; it never shows less than the machine's."""
         self._ahead = max(moment - datetime.now(UTC), timedelta())
 
 
