@@ -285,6 +285,11 @@ def test_an_outcome_that_must_agree_is_another_meaning():
     assert small(("[deals.owner]", outcome)).version != small(("[deals.owner]", agreeing)).version
 
 
+def test_how_words_compare_is_another_meaning_even_where_every_word_is_its_own_slug():
+    plain = (('"Won" =', '"won" ='), ('"Open" =', '"open" ='))
+    assert small(*plain).version != small(*plain, ('from = "stage"', 'from = "stage"\ncompare = "slug"')).version
+
+
 def test_words_and_lists_within_the_new_parts_change_the_version():
     one = small(("[deals.owner]", within('"a" = {x = "x"}')))
     assert one.version != small(("[deals.owner]", within('"a" = {x = "y"}'))).version
