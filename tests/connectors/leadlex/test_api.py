@@ -10,7 +10,7 @@ import pytest
 
 from connectors.faults import Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.leadlex import SOURCE
-from connectors.leadlex.api import UNREAD
+from connectors.leadlex.api import AGAIN, UNREAD
 from connectors.leadlex.lists import UNEDITED
 from connectors.simulated_wire import Answer, Handler, Request, bytes_answer, cut_json, html, refused, reset, saying
 from connectors.simulation import SimClock
@@ -188,10 +188,45 @@ def test_writes_that_become_visible_late_are_found():
     tenant.switches.late_commit_s = 45
     tenant.edit(tenant.ids()[0], estimated_value=9)
     tenant.switches.late_commit_s = 0
+    tenant.clock.advance(20)
     pulls.pull()
     tenant.clock.advance(60)
     pulls.pull()
     assert fields(pulls.held[tenant.ids()[0]])["estimated_value"] == 9
+
+
+def test_where_changes_move_while_they_are_read_the_next_pull_reads_them_again():
+    tenant = Tenant(12, order="unstable")
+    pulls = Pulls(tenant.reader)
+    pulls.pull()
+    before = pulls.cursor
+    tenant.clock.advance(timedelta(hours=2))
+    at = tenant.clock.now - timedelta(minutes=5)
+    crowd = {tenant.create(created=at) for _ in range(45)}
+    pulls.pull()
+    assert AGAIN in pulls.notes
+    assert before is not None
+    assert pulls.cursor is not None
+    assert pulls.cursor["watermark"] == before["watermark"]
+    tenant.switches.order = "stable"
+    pulls.pull()
+    assert crowd <= pulls.ids
+    assert pulls.cursor["watermark"] > before["watermark"]
+
+
+def test_deals_created_between_two_whole_seconds_are_in_one_window_or_the_next():
+    tenant = Tenant(20, fractions=True, date_header=False)
+    pulls = Pulls(lambda: tenant.reader(page_size=3))
+    pulls.pull()
+    tenant.clock.advance(3600.9)
+    tenant.touch(tenant.ids()[0])
+    pulls.pull()
+    new = set()
+    for step in range(60):
+        tenant.clock.advance(0.37 + (step % 7) / 10)
+        new.add(tenant.create())
+    pulls.pull()
+    assert new <= pulls.ids
 
 
 def test_a_cursor_nobody_can_read_means_everything_and_is_told():

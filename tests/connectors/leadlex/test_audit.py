@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from connectors.leadlex.audit import NO_ADMIN
+from connectors.simulated_wire import refused
 from tests.connectors.leadlex.reading import Pulls, Tenant
 
 
@@ -71,3 +72,11 @@ def test_without_the_option_the_log_is_never_asked_for():
     for _ in range(2):
         pulls.pull()
     assert not any("audit" in call.path for call in tenant.log)
+
+
+def test_an_answer_that_proves_nothing_is_no_tombstone():
+    tenant, pulls = settled(admin=True)
+    tenant.delete(tenant.ids()[0])
+    tenant.faults.sometimes(1.0, refused(400), where=lambda request: "/deals/" in request.path)
+    pulls.pull()
+    assert (pulls.gone, pulls.ids) == (set(), set())
