@@ -40,8 +40,8 @@ def serve(
         terminal.document({"url": base_url + path, "host": host, "port": port, **keys})
     else:
         terminal.line(f"{what} listens on {base_url}{path}; Ctrl-C ends it")
-        if text:
-            terminal.line(text)
+        for line in text.splitlines():
+            terminal.line(line)
     settings = uvicorn.Config(
         app,
         interface="asgi3",
