@@ -285,6 +285,12 @@ def test_an_outcome_that_must_agree_is_another_meaning():
     assert small(("[deals.owner]", outcome)).version != small(("[deals.owner]", agreeing)).version
 
 
+def test_where_a_move_says_its_stage_is_part_of_the_meaning():
+    moves = '[deals.stage.history]\nfrom = "h"\nstage = "to"\n[deals.owner]'
+    other = moves.replace('"to"', '"from"')
+    assert small(("[deals.owner]", moves)).version != small(("[deals.owner]", other)).version
+
+
 def test_how_words_compare_is_another_meaning_even_where_every_word_is_its_own_slug():
     plain = (('"Won" =', '"won" ='), ('"Open" =', '"open" ='))
     assert small(*plain).version != small(*plain, ('from = "stage"', 'from = "stage"\ncompare = "slug"')).version
