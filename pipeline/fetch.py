@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from connectors.source import Absent
-from pipeline.batch import Batch
 from pipeline.run import running
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
@@ -21,5 +20,5 @@ def fetch(app: App, connection: str, source_id: str, *, progress: Progress = sil
                 f"the source does not show {source_id} ({answer.answer}); sweeps decide whether it is gone"
             )
         else:
-            run.land_batch(Batch(records=[answer.record], observed_at=answer.requested_at, closely=True))
+            run.land_found(answer)
     return run.summary

@@ -9,7 +9,6 @@ import structlog
 from connectors.faults import Fault, RateLimited, Unintelligible
 from connectors.source import Absent, Found, Record
 from connectors.times import shifted
-from pipeline.batch import Batch
 from pipeline.faults import PipelineFault
 from pipeline.listen import listen
 from pipeline.pull import STREAM, pull
@@ -138,7 +137,7 @@ def _look(run: Run, one: Wanted) -> None:
     """Read one record and land what the source shows; settle the hint, or ask again until it shows."""
     answer = run.reader.one(one.source_id)
     if isinstance(answer, Found):
-        run.land_batch(Batch(records=[answer.record], observed_at=answer.requested_at, closely=True))
+        run.land_found(answer)
         shown = _shows(answer.record, one)
     else:
         shown = one.deleted and answer.proof

@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 
 from connectors.faults import Fault, Refused
 from connectors.source import Field, Found, Page, Reader
-from pipeline.apply import apply, bury
-from pipeline.batch import Batch, Scope
+from mappings.outcome import Mapped
+from pipeline.apply import apply, bury, retell
+from pipeline.batch import Batch, Scope, Seen
 from pipeline.faults import Stopped
 from pipeline.observe import bind
+from pipeline.readings import Readings, readings
 from pipeline.store import absences, checkpoints, connections, labels, leases, runs
 from pipeline.store.leases import Lease
 from pipeline.store.session import Store, now
@@ -86,11 +88,27 @@ class Run:
             return step.add(apply(step.tx, self.scope, batch))
 
     def bury(self, source_id: str, observed_at: str) -> None:
-        """Append the tombstone of a deal that two sweeps and a get-one have missed."""
+        """Append the tombstone of a deal that is proven gone: missed by two sweeps, or announced as deleted, and denied
+        by a get-one."""
         with self._landing() as step:
             counts = step.add(bury(step.tx, self.scope, source_id, observed_at))
             absences.here_again(step.tx, self.scope.connection_id, [source_id])
         log.info("deal.deleted", source_id=source_id, events=counts.events)
+
+    def retell(self, source_ids: Sequence[str]) -> Counts:
+        """Give the ledger another event with the present state of these deals: it has lost or changed what it had."""
+        with self._landing() as step:
+            return step.add(retell(step.tx, self.scope, source_ids))
+
+    def look_over(self, page: Page, seen: Sequence[Seen]) -> Readings:
+        """What the mapping makes of the page's records, given with the digests of their bytes; nothing lands."""
+        with self._landing(page) as step:
+            self._define(step.tx, page.fields)
+            found = readings(step.tx, self.scope, seen)
+            mapped = sum(one.record.deleted or isinstance(found[one.digest], Mapped) for one in seen)
+            read = len(seen) + len(page.spoiled)
+            step.add(Counts(read=read, unchanged=mapped, out_of_scope=read - mapped))
+            return found
 
     def seconds(self) -> float:
         """How long the run has taken."""
@@ -160,7 +178,7 @@ def running(app: App, name: str, kind: str, *, progress: Progress, exclusive: bo
 
 
 def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: Lease | None) -> Iterator[Run]:
-    scope = _begin(app.store, connected, kind)
+    scope = _begin(app.store, connected, kind, alone=lease is not None)
     with bind(run=scope.run_id, connection=connected.name):
         log.info("run.started", kind=kind)
         reader = None
@@ -178,7 +196,7 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
                 reader.close()
 
 
-def _begin(store: Store, connected: Connected, kind: str) -> Scope:
+def _begin(store: Store, connected: Connected, kind: str, *, alone: bool) -> Scope:
     with store.write() as tx:
         row = connections.enrol(tx, connected.name, connected.settings.source)
         mapping_id = connections.keep_mapping(tx, connected.mapping_row(now(tx)))
@@ -188,10 +206,10 @@ def _begin(store: Store, connected: Connected, kind: str) -> Scope:
             connection_id=row.id,
             connection=connected.name,
             prefix=connected.settings.external_id_prefix or connected.name,
-            epoch=store.epoch,
+            epoch=connections.fact(tx, "epoch", store.epoch),  # a recovery in another process may have drawn a new one
             mapper=connected.mapper.with_labels(labels.known(tx, row.id)),
             mapping_id=mapping_id,
-            run_id=runs.start(tx, kind, row.id, now(tx)),
+            run_id=runs.start(tx, kind, row.id, now(tx), alone=alone),
         )
 
 

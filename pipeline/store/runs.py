@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from pipeline.store.session import later
 from pipeline.store.tables import runs
 from pipeline.summary import Counts, Summary
+
+LONGEST = timedelta(days=1)
+"""No run that shares its connection with others takes longer."""
 
 COUNTS = (*(count.name for count in fields(Counts)), "published")
 
 
-def start(tx: Connection, kind: str, connection_id: int | None, at: str) -> int:
-    """A new run. Runs of this kind still marked as running are abandoned: the lease says their process is gone."""
+def start(tx: Connection, kind: str, connection_id: int | None, at: str, *, alone: bool = True) -> int:
+    """A new run.
+
+    Where runs of a kind are `alone`, those still marked as running are abandoned: the lease says that their process is
+    gone. Of those that are not (fetches), only what has been marked so for a day is.
+    """
     left = runs.c.state == "running", runs.c.kind == kind, runs.c.connection_id.is_not_distinct_from(connection_id)
-    tx.execute(update(runs).where(*left).values(state="abandoned", ended_at=at))
+    dead = left if alone else (*left, runs.c.started_at < later(at, -LONGEST))
+    tx.execute(update(runs).where(*dead).values(state="abandoned", ended_at=at))
     row = {"kind": kind, "connection_id": connection_id, "state": "running", "started_at": at}
     return int(tx.execute(insert(runs).values(**row).returning(runs.c.id)).scalar_one())
 
