@@ -16,9 +16,11 @@ def test_what_it_prints_is_a_configuration_and_the_variables_that_it_refers_to(t
     process = started("sandbox", "--port", "0", "--deals", "3")
     try:
         assert process.stdout is not None
-        lines = [process.stdout.readline().decode() for _ in range(4)]
-        while not lines[-1].startswith("export PLANHAT_TOKEN"):
-            lines.append(process.stdout.readline().decode())
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line.decode())
+            if lines[-1].startswith("export PLANHAT_HOOK_SECRET"):  # the last of them
+                break
     finally:
         process.kill()
         process.communicate()
