@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.faults import Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
@@ -227,7 +227,7 @@ def test_a_cursor_that_is_not_ours_means_reading_everything_and_saying_so(damage
     assert UNREAD in pulls.notes
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_pulls_and_edits_in_any_order_end_with_what_the_tenant_has(data: st.DataObject):
     tenant = Tenant(data.draw(st.integers(0, 25)))
