@@ -67,6 +67,23 @@ def bury(tx: Connection, scope: Scope, source_id: str, observed_at: str) -> Coun
     return landing.counts
 
 
+def retell(tx: Connection, scope: Scope, source_ids: Sequence[str]) -> Counts:
+    """The ledger does not hold what it was told of these deals: give each another event with its present state.
+
+    Deals that have an event on its way are left out: it says the same.
+    """
+    projection.lock(tx, scope.connection_id)
+    landing = _Landing.begin(tx, scope, Batch(records=(), observed_at=now(tx), cause=Cause.REPAIR))
+    on_their_way = outbox.lanes(tx, scope.connection_id, source_ids)
+    states = projection.states(tx, scope.connection_id, source_ids)
+    for source_id, row in projection.lookup(tx, scope.connection_id, source_ids).items():
+        if source_id not in on_their_way:
+            kind = EventType.DELETE if row.deleted else EventType.UPSERT
+            landing.tell(row, Change(kind, states[source_id]), Cause.REPAIR)
+    landing.write()
+    return landing.counts
+
+
 @dataclass(slots=True)
 class _Landing:
     """One batch on its way in."""

@@ -15,7 +15,7 @@ from mappings.rules import Rules
 from pipeline.browse import find
 from pipeline.decode import decode
 from pipeline.store import connections, labels, references, vault
-from pipeline.store.connections import MappingRow
+from pipeline.store.connections import FROM_LEDGER, MappingRow
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.vault import RawRef
 from pipeline.wiring import App
@@ -74,7 +74,7 @@ def _field(tx: Connection, name: str, history: list[dict[str, Any]]) -> dict[str
         "value": value,
         "from": origin.get("from"),
         "raw": origin.get("raw"),
-        "rule": origin.get("rule") or ("the tombstone of a deleted deal" if since["event_type"] == "delete" else None),
+        "rule": origin.get("rule") or _why(since),
         "mapping_version": _mapping(tx, since).version,
         "cause": since["cause"],
         "observed_at": since["recorded_at"],
@@ -82,8 +82,17 @@ def _field(tx: Connection, name: str, history: list[dict[str, Any]]) -> dict[str
     }
 
 
+def _why(event: dict[str, Any]) -> str | None:
+    """What stands in the place of a rule where no record was read."""
+    if event["mapping_id"] == FROM_LEDGER:
+        return "what the ledger held when the store was rebuilt"
+    return "the tombstone of a deleted deal" if event["event_type"] == "delete" else None
+
+
 def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Every field's origin in one event, from its bytes and its mapping version."""
+    if event["mapping_id"] == FROM_LEDGER:
+        return {}
     if "origins" not in event:
         ref = RawRef(event["raw_digest"], event["raw_block"], event["raw_position"])
         used = _mapping(tx, event)
@@ -105,7 +114,9 @@ def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _mapping(tx: Connection, event: dict[str, Any]) -> MappingRow:
     """The mapping version an event was read with, looked up once for all its fields."""
-    if "mapping" not in event:
+    if "mapping" not in event and event["mapping_id"] == FROM_LEDGER:
+        event["mapping"] = MappingRow(FROM_LEDGER, "none", "", "", "", event["recorded_at"])
+    elif "mapping" not in event:
         event["mapping"] = connections.mapping(tx, event["mapping_id"])
     used: MappingRow = event["mapping"]
     return used

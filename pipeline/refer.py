@@ -22,8 +22,7 @@ def refresh_references(run: Run) -> None:
 
     A death in between costs nothing: what changed stays marked until all deals have been mapped with it.
     """
-    names = sorted(run.scope.mapper.references)
-    changed = [name for name in names if _refreshed(run, name).changed]
+    changed = read_references(run)
     if not changed:
         return
     before = run.summary.read
@@ -35,6 +34,11 @@ def refresh_references(run: Run) -> None:
             references.note(tx, _row(run, name)._replace(changed=False))
     if run.summary.read > before:
         run.summary.notes.append(f"{' and '.join(changed)} changed: deals were mapped again from the vault")
+
+
+def read_references(run: Run) -> list[str]:
+    """Read again what has become too old, and map nothing; the names of those that deals have yet to be mapped with."""
+    return [name for name in sorted(run.scope.mapper.references) if _refreshed(run, name).changed]
 
 
 def _refreshed(run: Run, name: str) -> ReadRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.port import LedgerFault
-from pipeline.store import connections, drifting, outbox, parking, projection, runs
+from pipeline.store import connections, drifting, outbox, parking, projection, runs, windows
 from pipeline.wiring import App
 
 
@@ -14,6 +14,7 @@ def status(app: App) -> dict[str, Any]:
     with app.store.read() as tx:
         known = {row.name: row for row in connections.all_of_them(tx)}
         deals, waiting, parked = projection.counts(tx), outbox.waiting(tx), parking.counts(tx)
+        verified = windows.verified(tx)
         shown = []
         for name, settings in sorted(app.settings.connections.items()):
             row = known.get(name)
@@ -29,13 +30,15 @@ def status(app: App) -> dict[str, Any]:
                     "parked": parked.get(number, 0),
                     "outbox": waiting.get(number, 0),
                     "drift": len(drifting.listed(tx, number)) if row else 0,
+                    "verified_through": verified[number].verified_through if number in verified else None,
+                    "reconciled_at": verified[number].checked_at if number in verified else None,
                 }
             )
         last = runs.last(tx, "publish", None)
-        total = sum(waiting.values())
+        total, incidents = sum(waiting.values()), outbox.incidents(tx)
     return {
         "connections": shown,
-        "ledger": {**_ledger(app), "outbox": total, "last_publish": last and last["ended_at"]},
+        "ledger": {**_ledger(app), "outbox": total, "incidents": incidents, "last_publish": last and last["ended_at"]},
     }
 
 

@@ -62,6 +62,9 @@ def status(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
             terminal.line(f"{one['name']}: {one['reason']}")
         if one.get("drift"):
             terminal.line(f"{one['name']}: its records have {one['drift']} keys that are neither mapped nor ignored")
+        if one["reconciled_at"]:
+            through = one["verified_through"] or "no month"
+            terminal.line(f"{one['name']}: verified through {through}, reconciled {moment(one['reconciled_at'])}")
     ledger = found["ledger"]
     last = moment(ledger.get("last_publish"))
     terminal.line(f"ledger ({ledger['kind']}): {ledger['message']}; {ledger['outbox']:,} waiting, last publish {last}")

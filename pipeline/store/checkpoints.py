@@ -20,6 +20,14 @@ def read(tx: Connection, connection_id: int, stream: str) -> dict[str, Any] | No
     return None if cursor is None else json.loads(cursor)
 
 
+def moved_at(tx: Connection, connection_id: int, stream: str) -> str | None:
+    """When the last page that moved the cursor was asked for; None when the stream was never read."""
+    found = select(checkpoints.c.moved_at).where(
+        checkpoints.c.connection_id == connection_id, checkpoints.c.stream == stream
+    )
+    return tx.execute(found).scalar_one_or_none()
+
+
 def move(tx: Connection, place: tuple[int, str], cursor: dict[str, Any], *, run_id: int, at: str) -> None:
     """Commit a cursor together with what this transaction landed; `place` is (connection id, stream)."""
     row = (*place, json.dumps(cursor, separators=(",", ":"), sort_keys=True), run_id, at)

@@ -11,6 +11,10 @@ from pipeline.store.tables import connections, facts, mappings
 SEVERAL = 0
 """In the place of a mapping's number: deals may have been read with several, until a replay has gone over them all."""
 
+FROM_LEDGER = -1
+"""In the place of a mapping's number: the deal's state was taken from the ledger when the store was rebuilt, and no
+record of the source was read yet. The bytes kept for it are the ledger's."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRow:
@@ -99,6 +103,12 @@ def fact(tx: Connection, name: str, value: str) -> str:
         _insert_once(tx, facts, {"name": name, "value": value})
         known = tx.execute(wanted).scalar_one()
     return str(known)
+
+
+def renew_fact(tx: Connection, name: str, value: str) -> None:
+    """Give a fact another value: the store is no longer the one it was drawn for."""
+    fact(tx, name, value)
+    tx.execute(update(facts).where(facts.c.name == name).values(value=value))
 
 
 def _insert_once(tx: Connection, table: Table, values: dict[str, str]) -> None:

@@ -5,18 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, exists, func, select, tuple_, update
+from sqlalchemy import Connection, and_, exists, func, insert, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from deals.events import Event
 from ledger import bulk
 from ledger.port import Receipt
-from pipeline.store.tables import events, outbox, receipts
+from pipeline.store.tables import events, facts, outbox, receipts
 
 Lane = tuple[int, str, int]
 """Connection id, source id, revision: one event's place in its lane."""
 
 BEGINNING: Lane = (0, "", 0)
+
+WHENEVER = "9999"
+"""Later than any time: what was put off until whenever is due before it."""
+
+
+class Head(NamedTuple):
+    """The first event of a lane. `attempts` says how often it may have reached the ledger already."""
+
+    lane: Lane
+    event: Event
+    attempts: int
+
+
+THERE_BEFORE, CONFLICT = "there_before", "conflict"
+
+INCIDENTS = {
+    THERE_BEFORE: "were in the ledger before we first sent them: this store was restored, or somebody sends beside it",
+    CONFLICT: "have keys under which the ledger holds something else",
+}
+"""Outcomes of receipts that are no retries of ours: the event is settled, and a person should know."""
+
+_COUNTED = "incidents"
 
 
 class EventRow(NamedTuple):
@@ -47,36 +69,46 @@ def add(tx: Connection, rows: Sequence[EventRow]) -> None:
     )
 
 
-def heads(tx: Connection, *, after: Lane, due: str, limit: int) -> list[tuple[Lane, Event]]:
+def heads(tx: Connection, *, after: Lane, due: str, limit: int) -> list[Head]:
     """Events that may be sent now, at most one of a deal: the first of its lane, due and not parked."""
     place = (outbox.c.connection_id, outbox.c.source_id, outbox.c.revision)
     payload = and_(*(events.c[column.name] == column for column in place))
     found = (
-        select(*place, events.c.external_id, events.c.event_type, events.c.dedup_key, events.c.state)
+        select(*place, events.c.external_id, events.c.event_type, events.c.dedup_key, events.c.state, outbox.c.attempts)
         .join(events, payload)
         .where(tuple_(*place) > after, _is_head(), outbox.c.due_at <= due)
         .order_by(*place)
         .limit(limit)
     )
     return [
-        ((connection_id, source_id, revision), Event(external_id, event_type, key, state.encode()))
-        for connection_id, source_id, revision, external_id, event_type, key, state in tx.execute(found)
+        Head((connection_id, source_id, revision), Event(external_id, event_type, key, state.encode()), attempts)
+        for connection_id, source_id, revision, external_id, event_type, key, state, attempts in tx.execute(found)
     ]
 
 
-def settle(tx: Connection, settled: Sequence[tuple[Lane, Receipt]], at: str) -> None:
-    """The ledger has these events: keep their receipts, and let the next of each lane go."""
+def settle(tx: Connection, settled: Sequence[tuple[Lane, Receipt, str]], at: str) -> None:
+    """The ledger has these events: keep their receipts, each with its outcome, and let the next of each lane go."""
     rows = [
-        (*lane, receipt.outcome, receipt.source_event_id, receipt.domain_event_id, receipt.deal_id, at)
-        for lane, receipt in settled
+        (*lane, outcome, receipt.source_event_id, receipt.domain_event_id, receipt.deal_id, at)
+        for lane, receipt, outcome in settled
     ]
-    bulk.delete(tx, outbox, [lane for lane, _ in settled])
+    bulk.delete(tx, outbox, [lane for lane, _, _ in settled])
     bulk.insert(tx, receipts, rows)
+
+
+def mark(tx: Connection, lanes: Sequence[Lane]) -> None:
+    """From this commit on these events may have reached the ledger, whatever becomes of us."""
+    bulk.change(tx, outbox, "attempts = attempts + ?", (1,), lanes)
+
+
+def unmark(tx: Connection, lanes: Sequence[Lane]) -> None:
+    """These events were marked, and never left us."""
+    bulk.change(tx, outbox, "attempts = attempts - ?", (1,), lanes)
 
 
 def put_off(tx: Connection, lanes: Sequence[Lane], *, until: str) -> None:
     """Try these events again later; their lanes wait with them."""
-    bulk.change(tx, outbox, "attempts = attempts + 1, due_at = ?", (until,), lanes)
+    bulk.change(tx, outbox, "due_at = ?", (until,), lanes)
 
 
 def set_parked(tx: Connection, lane: Lane, parked: bool) -> None:
@@ -88,6 +120,35 @@ def waiting(tx: Connection) -> dict[int, int]:
     """How many events of each connection are not in the ledger yet."""
     found = select(outbox.c.connection_id, func.count()).group_by(outbox.c.connection_id)
     return {row[0]: row[1] for row in tx.execute(found)}
+
+
+def lanes(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> set[str]:
+    """Those of these deals that have events not in the ledger yet."""
+    found = select(outbox.c.source_id).where(
+        outbox.c.connection_id == connection_id, bulk.among(tx, outbox.c.source_id, source_ids)
+    )
+    return set(tx.execute(found).scalars())
+
+
+def count_incidents(tx: Connection, found: int) -> None:
+    """Count receipts that are incidents for as long as the store lives."""
+    if found:
+        total = str(incidents(tx) + found)
+        if not tx.execute(update(facts).where(facts.c.name == _COUNTED).values(value=total)).rowcount:
+            tx.execute(insert(facts).values(name=_COUNTED, value=total))
+
+
+def incidents(tx: Connection) -> int:
+    """How many receipts were incidents."""
+    return int(tx.execute(select(facts.c.value).where(facts.c.name == _COUNTED)).scalar_one_or_none() or 0)
+
+
+def worst_receipt(tx: Connection) -> tuple[str, str, str] | None:
+    """The latest receipt that is an incident: its outcome, its deal's id at the source, its domain event; or None."""
+    columns = (receipts.c.outcome, receipts.c.source_id, receipts.c.domain_event_id)
+    found = select(*columns).where(receipts.c.outcome.in_(list(INCIDENTS))).order_by(receipts.c.settled_at.desc())
+    row = tx.execute(found.limit(1)).one_or_none()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def next_due(tx: Connection) -> str | None:

@@ -12,6 +12,7 @@ from deals.events import EventType
 from deals.identity import decode_json
 from deals.state import DealState, from_wire
 from ledger import bulk
+from pipeline.store.connections import FROM_LEDGER
 from pipeline.store.tables import deals, events
 from pipeline.store.vault import RawRef
 
@@ -116,10 +117,16 @@ def save(tx: Connection, connection_id: int, rows: Sequence[DealRow], *, new: se
 def read_with_other_mappings(
     tx: Connection, connection_id: int, mapping_id: int, *, after: tuple[int, str], limit: int
 ) -> list[DealRow]:
-    """Living deals last mapped with another version, in the order of the vault, so that each block is opened once."""
+    """Living deals last mapped with another version, in the order of the vault, so that each block is opened once.
+
+    Deals whose state was taken from the ledger have no record to map.
+    """
     place = text("(raw_block, source_id) > (:block, :id)").bindparams(block=after[0], id=after[1])
     found = select(*_COLUMNS).where(
-        deals.c.connection_id == connection_id, deals.c.mapping_id != mapping_id, deals.c.deleted.is_(False), place
+        deals.c.connection_id == connection_id,
+        deals.c.mapping_id.not_in((mapping_id, FROM_LEDGER)),
+        deals.c.deleted.is_(False),
+        place,
     )
     ordered = found.order_by(deals.c.raw_block, deals.c.source_id).limit(limit)
     return [DealRow._make(row) for row in tx.execute(ordered)]

@@ -309,3 +309,32 @@ hints = Table(
 """Records to look at, however often they were hinted at; an empty `source_id` asks for a pull. `number` is
 drawn anew with every hint: whoever looked settles only what had been hinted at before. `behind_since` is when the
 source first answered without showing what was announced."""
+
+reconciliation_windows = Table(
+    "reconciliation_windows",
+    metadata,
+    Column("run_id", BigInteger, nullable=False),
+    Column("month", Text, nullable=False),
+    Column("connection_id", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("deals_differing", BigInteger, nullable=False),
+    Column("deals_pending", BigInteger, nullable=False),
+    Column("delta_cents", Text, nullable=False),
+    Column("held", Text, nullable=False),
+    Column("checked_at", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "month"),
+    Index("reconciliation_windows_connection", "connection_id", "month"),
+)
+"""What each reconcile came to for each close month (an empty one: deals without a close date). `state`: passed, pending
+(nothing is wrong, but not everything could be compared), failed. `held` is JSON: the number of deals and the sums of
+each side. The latest reconcile's rows and every failed one are kept."""
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("connection_id", Integer, primary_key=True, autoincrement=False),
+    Column("verified_through", Text),
+    Column("run_id", BigInteger, nullable=False),
+    Column("checked_at", Text, nullable=False),
+)
+"""How far each connection is verified: the last close month up to which every window passed; null while none is."""
