@@ -56,8 +56,8 @@ class Run:
         checkpoint stays where it was.
         """
         batch = Batch(records=page.records, spoiled=page.spoiled, observed_at=page.requested_at)
-        with self._landing(page) as step:
-            self._define(step.tx, page.fields)
+        with self.landing(page) as step:
+            self.define(step.tx, page.fields)
             step.add(apply(step.tx, self.scope, batch))
             too_many = step.total.read >= FEW and step.total.parked > self._park_limit * step.total.read
             if sweep is not None and not too_many:
@@ -77,33 +77,33 @@ class Run:
 
     def land_found(self, found: Found) -> Counts:
         """Apply a record that was asked for by its id."""
-        with self._landing() as step:
-            self._define(step.tx, found.fields)
+        with self.landing() as step:
+            self.define(step.tx, found.fields)
             batch = Batch(records=[found.record], observed_at=found.requested_at, closely=True)
             return step.add(apply(step.tx, self.scope, batch))
 
     def land_batch(self, batch: Batch) -> Counts:
         """Apply records that no checkpoint belongs to: replayed from the vault."""
-        with self._landing() as step:
+        with self.landing() as step:
             return step.add(apply(step.tx, self.scope, batch))
 
     def bury(self, source_id: str, observed_at: str) -> None:
         """Append the tombstone of a deal that is proven gone: missed by two sweeps, or announced as deleted, and denied
         by a get-one."""
-        with self._landing() as step:
+        with self.landing() as step:
             counts = step.add(bury(step.tx, self.scope, source_id, observed_at))
             absences.here_again(step.tx, self.scope.connection_id, [source_id])
         log.info("deal.deleted", source_id=source_id, events=counts.events)
 
     def retell(self, source_ids: Sequence[str]) -> Counts:
         """Give the ledger another event with the present state of these deals: it has lost or changed what it had."""
-        with self._landing() as step:
+        with self.landing() as step:
             return step.add(retell(step.tx, self.scope, source_ids))
 
     def look_over(self, page: Page, seen: Sequence[Seen]) -> Readings:
         """What the mapping makes of the page's records, given with the digests of their bytes; nothing lands."""
-        with self._landing(page) as step:
-            self._define(step.tx, page.fields)
+        with self.landing(page) as step:
+            self.define(step.tx, page.fields)
             found = readings(step.tx, self.scope, seen)
             mapped = sum(one.record.deleted or isinstance(found[one.digest], Mapped) for one in seen)
             read = len(seen) + len(page.spoiled)
@@ -119,11 +119,7 @@ class Run:
         if self.lease is not None:
             leases.confirm(tx, self.lease)
 
-    @property
-    def _park_limit(self) -> float:
-        return self.connected.settings.park_limit
-
-    def _define(self, tx: Connection, fields: Sequence[Field]) -> None:
+    def define(self, tx: Connection, fields: Sequence[Field]) -> None:
         """Bind custom fields that the source has just defined, before any record that bears them is read."""
         scope = self.scope
         if fields and labels.define(tx, scope.connection_id, self.connected.source.name, fields, now(tx)):
@@ -131,12 +127,12 @@ class Run:
             self.scope = replace(scope, mapper=mapper)
 
     @contextmanager
-    def _landing(self, page: Page | None = None) -> Iterator[_Step]:
+    def landing(self, page: Page | None = None) -> Iterator[Step]:
         """One transaction in which records land. Its counts count only once it is committed."""
         with self.store.write() as tx:
             self.confirm(tx)
             total = replace(self.summary, doubts=list(self.summary.doubts), notes=list(self.summary.notes))
-            step = _Step(tx, total)
+            step = Step(tx, total)
             yield step
             runs.count(tx, total)
         self.summary = total
@@ -146,15 +142,20 @@ class Run:
         self.summary.seconds = self.seconds()
         self.progress(self.summary)
 
+    @property
+    def _park_limit(self) -> float:
+        return self.connected.settings.park_limit
+
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """A transaction under way, and the run's counts when it will be committed."""
 
     tx: Connection
     total: Summary
 
     def add(self, counts: Counts) -> Counts:
+        """Count what became of records in this transaction."""
         self.total.add(counts)
         return counts
 
@@ -199,18 +200,24 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
 def _begin(store: Store, connected: Connected, kind: str, *, alone: bool) -> Scope:
     with store.write() as tx:
         row = connections.enrol(tx, connected.name, connected.settings.source)
-        mapping_id = connections.keep_mapping(tx, connected.mapping_row(now(tx)))
-        if row.mapping_id not in (None, mapping_id):
-            connections.use_mapping(tx, row.id, connections.SEVERAL)
-        return Scope(
-            connection_id=row.id,
-            connection=connected.name,
-            prefix=connected.settings.external_id_prefix or connected.name,
-            epoch=connections.fact(tx, "epoch", store.epoch),  # a recovery in another process may have drawn a new one
-            mapper=connected.mapper.with_labels(labels.known(tx, row.id)),
-            mapping_id=mapping_id,
-            run_id=runs.start(tx, kind, row.id, now(tx), alone=alone),
-        )
+        return scope_of(tx, store, connected, runs.start(tx, kind, row.id, now(tx), alone=alone))
+
+
+def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) -> Scope:
+    """Whose records a run lands, and how they are read. The mapping in force is kept on its first use."""
+    row = connections.enrol(tx, connected.name, connected.settings.source)
+    mapping_id = connections.keep_mapping(tx, connected.mapping_row(now(tx)))
+    if row.mapping_id not in (None, mapping_id):
+        connections.use_mapping(tx, row.id, connections.SEVERAL)
+    return Scope(
+        connection_id=row.id,
+        connection=connected.name,
+        prefix=connected.settings.external_id_prefix or connected.name,
+        epoch=connections.fact(tx, "epoch", store.epoch),  # a recovery in another process may have drawn a new one
+        mapper=connected.mapper.with_labels(labels.known(tx, row.id)),
+        mapping_id=mapping_id,
+        run_id=run_id,
+    )
 
 
 def _finish(store: Store, run: Run) -> None:
