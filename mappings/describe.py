@@ -36,6 +36,8 @@ def _cells(source: str, rule: KindMapping) -> Iterator[tuple[str, str, str, str]
     yield from _stage(rule.stage)
     yield from _close_date(rule.close_date)
     yield "owner_external_id", _places(rule.owner.sources), "an id as text", "the connection's `owners` may turn it"
+    if rule.nulls == "absent":
+        yield "(nulls)", "*", "a null says the same as an absent key", ""
     for path in rule.required:
         yield "(required)", path, "a record without it is parked", ""
     for key, entry in rule.custom.items():

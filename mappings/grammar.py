@@ -219,8 +219,13 @@ class CustomFieldsRule(Rule):
 
 
 class KindMapping(Rule):
-    """How records of one kind are read. Every record key is claimed by a rule, ignored with a reason, or drift."""
+    """How records of one kind are read. Every record key is claimed by a rule, ignored with a reason, or drift.
 
+    `nulls = "absent"`: a null says no more than a key that is not there, for sources that send one or the other as it
+    happens; otherwise a custom key that is null is told as null.
+    """
+
+    nulls: Literal["told", "absent"] = "told"
     amount: AmountRule
     stage: StageRule
     close_date: DayRule

@@ -75,7 +75,7 @@ class Mapper:
             return Unmappable((Problem("record", "UNKNOWN_KIND", what),))
         if type(record) is not dict:
             return Unmappable((Problem("record", "NOT_AN_OBJECT", f"found {shown(record)}; an object would be right"),))
-        return plan.read(record, known)
+        return plan.read(plan.said(record), known)
 
     def origins(self, kind: str, record: dict[str, Any], known: References = NONE) -> dict[str, Origin]:
         """Where each field of the deal came from: the four standard ones and every custom key that the record gives."""
@@ -83,6 +83,7 @@ class Mapper:
         if rule is None or type(record) is not dict:
             return {}
         outcome, plan = self.map(kind, record, known), self._plans[kind]
+        record = plan.said(record)
         stage = outcome.state.stage if isinstance(outcome, Mapped) else None
         found = origins(rule, self.rules, record, known, stage)
         if plan.labels is not None:
@@ -109,6 +110,7 @@ class _Plan:
         "_known",
         "_looks_up",
         "_money",
+        "_nulls_absent",
         "_owner",
         "_plain",
         "_required",
@@ -119,6 +121,7 @@ class _Plan:
     )
 
     def __init__(self, kind: str, rule: KindMapping, rules: Rules, labels: Labels | None) -> None:
+        self._nulls_absent = rule.nulls == "absent"
         self._known = frozenset((*rule.fields(), *rule.ignored))
         self._required = frozenset(path for path in rule.required if "." not in path)
         self._required_within = [(path, finder((path,))) for path in rule.required if "." in path]
@@ -143,6 +146,10 @@ class _Plan:
         self.look_ups = LookUps(rule, rules)
         self._looks_up = bool(self.look_ups)
         self.labels = labels
+
+    def said(self, record: Record) -> Record:
+        """The record without what says nothing, where the table holds that a null does not."""
+        return {key: value for key, value in record.items() if value is not None} if self._nulls_absent else record
 
     def read(self, record: Record, known: References) -> Mapped | Unmappable:
         custom: dict[str, Json] = {}

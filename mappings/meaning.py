@@ -22,6 +22,7 @@ def meaning(source: str, kinds: Mapping[str, KindMapping]) -> dict[str, Any]:
 def _kind(source: str, rule: KindMapping) -> dict[str, Any]:
     amount = rule.amount
     return {
+        **({"nulls": rule.nulls} if rule.nulls != "told" else {}),
         "amount": [list(amount.sources), amount.currency, amount.numbers, amount.whole_minor],
         "stage": _stage(rule.stage),
         "close_date": _day(rule.close_date),

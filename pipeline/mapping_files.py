@@ -46,6 +46,13 @@ def parse_file(path: Path) -> Mapping:
 
 def rules_of(settings: Settings, connection: Connection) -> Rules:
     """The part of a record's reading that the connection's settings decide."""
+    try:
+        return _rules_of(settings, connection)
+    except ValueError as error:
+        raise SettingsError([f"the rules of this connection cannot be used: {error}"]) from None
+
+
+def _rules_of(settings: Settings, connection: Connection) -> Rules:
     return Rules(
         ledger_currency=settings.ledger.currency,
         currency_policy=connection.currency_policy,

@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from connectors.source import Page, Record
+from connectors.source import Field, Page, Record
+from mappings.labels import bind
 from mappings.suggest import Observed
 from mappings.suggest import suggest as suggested
 from pipeline.decode import Undecodable, decode
@@ -33,22 +34,26 @@ def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
     """A commented table made from up to `sample` of the tenant's own deals; nothing is stored."""
     chosen = app.connection(connection)
     reader = chosen.open_reader(app.store.now)
-    observed = Observed()
+    observed, fields = Observed(), list[Field]()
     try:
-        for record in islice(_each_once(reader.everything(None)), sample):
+        for record in islice(_each_once(reader.everything(None), fields), sample):
             try:
                 observed.add(record.kind, decode(record.raw))
             except Undecodable:
                 continue
     finally:
         reader.close()
-    return suggested(chosen.source.name, observed, shipped(chosen.source.name))
+    keys = bind(chosen.source.name, [(field.id, field.record_key, field.label) for field in fields], {})
+    labels = {field.record_key: keys[field.id] for field in fields}
+    return suggested(chosen.source.name, observed, shipped(chosen.source.name), labels)
 
 
-def _each_once(pages: Iterable[Page]) -> Iterator[Record]:
-    """The records of a full read, whose pages overlap, so that counts are counts of deals."""
+def _each_once(pages: Iterable[Page], fields: list[Field]) -> Iterator[Record]:
+    """The records of a full read, whose pages overlap, so that counts are counts of deals; and the custom fields that
+    the source has defined by then."""
     before: set[str] = set()
     for page in pages:
+        fields += page.fields
         yield from (record for record in page.records if record.source_id not in before)
         before = {record.source_id for record in page.records}
 

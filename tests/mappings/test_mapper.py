@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from datetime import date
 from decimal import Decimal
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -273,3 +274,15 @@ def test_map_never_raises_and_what_it_maps_can_be_sent(mapper: Mapper, kind: str
         assert set(mapper.origins(kind, what)) == {*STANDARD, *outcome.state.custom}
         assert not RESERVED & set(outcome.state.custom)
         assert outcome == mapper.map(kind, what)
+
+
+def test_where_the_table_says_so_a_null_is_no_more_than_an_absent_key():
+    table = files("mappings").joinpath("monaco.toml").read_text(encoding="utf-8")
+    rules = Rules(ledger_currency="USD", default_currency="USD")
+    record = {"id": "o1", "stage": "negotiation"}
+    with_null = {**record, "name": None, "custom_field_1": None, "estimated_value": None, "owner": None}
+    absent = Mapper(parse(table, name="table"), rules)
+    assert absent.map("opportunities", with_null) == absent.map("opportunities", record)
+    told = Mapper(parse(table.replace('nulls = "absent"', 'nulls = "told"'), name="table"), rules)
+    assert told.map("opportunities", with_null) != told.map("opportunities", record)
+    assert told.version != absent.version
