@@ -27,6 +27,7 @@ LEVELS = {
     "unreadable": "Deliveries that were proven but cannot be read, of the last 30 days.",
     "hinted": "Deals that deliveries ask to look at.",
     "unpublished": "Events that are not in the ledger yet.",
+    "incidents": "Events that the ledger held before they were first sent, or holds otherwise; of all connections.",
 }
 
 

@@ -108,7 +108,7 @@ class Batch:
         stopped: set[str] = set()
         for place, event in enumerate(events):
             if event.external_id in stopped:
-                self._answers[place] = Unsettled("not tried: an earlier event of this deal was not taken")
+                self._answers[place] = Unsettled("not tried: an earlier event of this deal was not taken", tried=False)
                 continue
             try:
                 admitted = admit(event, raws[place] if raws else None)

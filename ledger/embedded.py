@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 
-import psycopg
 from sqlalchemy import Connection, Engine, Row, func, select
-from sqlalchemy.exc import DatabaseError, ProgrammingError
 
 from deals.events import Event
 from deals.identity import decode_json
 from ledger import statements
 from ledger.admission import Admitted, Batch, same_payload
 from ledger.chain import GENESIS, event_hash, source_hash
-from ledger.engine import first_line, reading
+from ledger.engine import reading
+from ledger.faults import translated
 from ledger.ids import deal_id, ulids
-from ledger.port import Answer, LedgerDeal, LedgerRefused, LedgerUnavailable, Receipt
+from ledger.port import Answer, LedgerDeal, LedgerRefused, Receipt
 from ledger.rows import SOURCE, Deal, Domain, Source, projected
 from ledger.schema import ready
 from ledger.tables import deals, domain_events
@@ -142,25 +140,6 @@ class EmbeddedLedger:
         statements.record(tx, chained())
         statements.project(tx, list(latest.values()))
         return receipts
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Database errors as faults of the ledger that say what to do; statements and values are left out of them."""
-    try:
-        yield
-    except (ProgrammingError, psycopg.ProgrammingError) as error:
-        raise LedgerRefused(
-            f"the ledger's tables cannot be used ({first_line(error)}): run `dealsync migrate`"
-        ) from error
-    except (DatabaseError, psycopg.Error) as error:  # COPY speaks with the driver itself
-        what = first_line(error)
-        if "no such table" in what or "no such column" in what:
-            raise LedgerRefused(f"the ledger's tables cannot be used ({what}): run `dealsync migrate`") from error
-        raise LedgerUnavailable(
-            f"the ledger's database cannot be used ({what}): check that it runs, can be written and has room; the same "
-            "events may be sent again"
-        ) from error
 
 
 def _head(tx: Connection, org: str) -> Domain:

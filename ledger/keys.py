@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Engine, select, update
 
 from ledger.clock import utc_now
-from ledger.embedded import ORG, translated
+from ledger.embedded import ORG
 from ledger.engine import reading
+from ledger.faults import translated
 from ledger.tables import api_keys
 
 SCOPES = ("deals:write", "deals:read", "earnings:read", "plans:read")

@@ -52,10 +52,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """Nobody knows whether the event was taken: send the same bytes again, not before `retry_after_s` seconds."""
+    """Nobody knows whether the event was taken: send the same bytes again, not before `retry_after_s` seconds.
+
+    An event that was not `tried` never left us. When that is for want of requests, `retry_after_s` holds for all.
+    """
 
     message: str
     retry_after_s: float = 0.0
+    tried: bool = True
 
 
 Answer = Receipt | Rejected | Unsettled

@@ -43,6 +43,7 @@ domain_events = Table(
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     PrimaryKeyConstraint("org_id", "sequence"),
+    Index("ledger_domain_events_deal", "org_id", "deal_id", "sequence"),
 )
 """Append-only. `sequence` counts 1..n in each org without a gap; `hash` chains each event to the one before."""
 
@@ -77,3 +78,25 @@ api_keys = Table(
     Column("last_used_at", Text),
 )
 """Keys of the HTTP service; only their digest is kept. `scopes` are separated by a space, `rpm` counts per minute."""
+
+audit = Table(
+    "ledger_audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Index("ledger_audit_key", "key_id", "id"),
+)
+"""What was done with each key: `created`, `revoked`, or the method and path of `calls` requests that ended with
+`status` in the seconds before `at`."""
+
+budgets = Table(
+    "ledger_budgets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+)
+"""What may still be asked of a ledger elsewhere, one row a key (see `ledger.window`); `name` is a digest."""

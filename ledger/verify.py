@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, Result, Row, Select, delete, func, se
 from ledger import statements
 from ledger.admission import Refusal, derived
 from ledger.chain import GENESIS, event_hash, source_hash
-from ledger.embedded import domain_event_id, translated
+from ledger.embedded import domain_event_id
 from ledger.engine import reading
+from ledger.faults import translated
 from ledger.ids import deal_id
 from ledger.port import LedgerFault
 from ledger.rows import SOURCE, Deal, Domain, Source, projected

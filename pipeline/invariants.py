@@ -141,6 +141,15 @@ def _nothing_forgotten(tx: Connection) -> Iterator[str]:
         yield f"{total} events, but {waiting} waiting and {settled} settled"
 
 
+def _receipts_are_ours(tx: Connection) -> Iterator[str]:
+    if found := outbox.worst_receipt(tx):
+        outcome, source_id, held = found
+        yield (
+            f"{outbox.incidents(tx)} events {outbox.INCIDENTS[outcome]}; "
+            f"the latest is of deal {source_id}, held as {held}. Compare store and ledger before publishing"
+        )
+
+
 def _newer_stays(tx: Connection) -> Iterator[str]:
     overwritten = text(
         "SELECT source_id, revision FROM (SELECT source_id, revision, version, cause, lag(version) OVER "
@@ -159,6 +168,7 @@ def _runs_conserve(tx: Connection) -> Iterator[str]:
 
 _QUESTIONS: dict[str, Callable[[Connection], Iterator[str]]] = {
     "4 a key is used once, every event waits or has a receipt": _nothing_forgotten,
+    "4 what the ledger had already, we had sent": _receipts_are_ours,
     "5 revisions are 1..n without a hole": _revisions_without_hole,
     "5 revisions reach the ledger in order": _sent_in_order,
     "6 an older version never overwrites a newer one": _newer_stays,

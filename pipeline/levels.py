@@ -7,13 +7,14 @@ from pipeline.wiring import App
 
 
 def levels(app: App) -> list[tuple[str, str, int]]:
-    """What waits as (level, connection, number): deliveries waiting, unknown and unreadable; deals hinted; events."""
+    """What waits as (level, connection, number): deliveries waiting, unknown and unreadable; deals hinted; events; incidents."""
     with app.store.read() as tx:
         names = {row.id: row.name for row in connections.all_of_them(tx)}
         deliveries = inbox.tally(tx)
         hinted = hints.tally(tx)
-        unpublished = outbox.waiting(tx)
-    found = [(state, names[number], many) for (number, state), many in deliveries.items()]
+        unpublished, incidents = outbox.waiting(tx), outbox.incidents(tx)
+    found = [("incidents", "", incidents)]
+    found += [(state, names[number], many) for (number, state), many in deliveries.items()]
     for number, name in names.items():
         found.append(("hinted", name, hinted.get(number, 0)))
         found.append(("unpublished", name, unpublished.get(number, 0)))

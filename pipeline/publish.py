@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection
 
-from deals.events import Event
 from ledger import bulk
 from ledger.port import Answer, LedgerUnavailable, Receipt, Rejected, Unsettled
 from pipeline.ahead import ahead
 from pipeline.observe import bind
 from pipeline.store import leases, outbox, parking, runs
 from pipeline.store.leases import Lease
-from pipeline.store.outbox import BEGINNING, Lane
+from pipeline.store.outbox import BEGINNING, CONFLICT, INCIDENTS, THERE_BEFORE, WHENEVER, Head, Lane
 from pipeline.store.parking import ParkedRow
 from pipeline.store.session import later, now
 from pipeline.summary import Progress, Summary, silent
@@ -30,11 +31,19 @@ BATCH = 2000
 LONGEST_WAIT_S = 20.0
 
 
+class Pause(NamedTuple):
+    """Nothing at all can be sent for at least so many seconds."""
+
+    seconds: float
+
+
 def publish(app: App, *, progress: Progress = silent) -> Summary:
     """Send all that can be sent now, then end.
 
     An event is settled by any receipt; one the ledger refuses is parked and stops its own lane only; one whose fate is
-    unknown goes again later with the same key and the same bytes. Raises `LedgerRefused`, `Busy`, and
+    unknown goes again later with the same key and the same bytes. A ledger elsewhere that already has what was never
+    sent is an incident: settled, logged, counted and noted. A limit of requests is waited for as long as each wait
+    lets something through; several publishers of one store take turns. Raises `LedgerRefused`, `Busy`, and
     `LedgerUnavailable` when the ledger stayed away for longer than `give_up_after_s`.
     """
     with leases.hold(app.store, "publish") as lease:
@@ -47,7 +56,8 @@ def publish(app: App, *, progress: Progress = silent) -> Summary:
             except BaseException as error:
                 _end(app, summary, "failed", str(error))
                 raise
-            _end(app, summary, "done", None)
+            summary.notes += publisher.found()
+            _end(app, summary, "done", "; ".join(summary.notes) or None)
             log.info("publish.finished", published=summary.published, parked=summary.parked, seconds=summary.seconds)
     return summary
 
@@ -61,16 +71,23 @@ class _Publisher:
     begun: float = field(default_factory=time.monotonic)
     patience_ends: float = 0.0
     failures: int = 0
+    pause: Pause | None = None
+    waited: bool = False
+    incidents: Counter[str] = field(default_factory=Counter)
     trouble: str = "an earlier run put them off"
     random: random.Random = field(default_factory=random.Random)
 
     def drain(self) -> None:
         """Pass over the lanes until nothing is left that may be sent, waiting for what was put off a moment ago."""
         self._be_patient()
+        # Who waits for less than our own pauses would see nothing tried that an earlier run put off.
+        due = WHENEVER if self.app.give_up_after_s < LONGEST_WAIT_S else None
         while True:
-            while self._one_pass():
-                pass
-            wait_s = self._seconds_to_next()
+            progressed = self._one_pass(due)
+            due = None
+            if progressed and self.pause is None:
+                continue
+            wait_s = self._seconds_to_next(progressed)
             if wait_s is None:
                 return
             if time.monotonic() + wait_s > self.patience_ends:
@@ -80,93 +97,141 @@ class _Publisher:
                 )
             time.sleep(wait_s)
 
-    def _one_pass(self) -> bool:
+    def found(self) -> list[str]:
+        """What a person should know of the receipts."""
+        return [
+            f"{many:,} events {INCIDENTS[what]}; `dealsync doctor` names one" for what, many in self.incidents.items()
+        ]
+
+    def _one_pass(self, due: str | None) -> bool:
         """Send the head of every lane that is due; whether any was settled. The next batch is read meanwhile."""
-        progressed = False
-        for batch in ahead(self._batches()):
-            answers = self._send([event for _, event in batch])
-            settled = [(lane, event, answer) for (lane, event), answer in zip(batch, answers, strict=True)]
-            progressed |= self._settle(settled)
+        progressed, self.pause = False, None
+        for batch in ahead(self._batches(due)):
+            self._mark(batch)
+            progressed |= self._settle([(head, answer) for head, answer in zip(batch, self._send(batch), strict=True)])
+            if self.pause is not None:
+                break  # it holds for the others as well
         return progressed
 
-    def _batches(self) -> Iterator[list[tuple[Lane, Event]]]:
+    def _batches(self, due: str | None) -> Iterator[list[Head]]:
         after = BEGINNING
         while True:
             with self.app.store.read() as tx:
                 bulk.by_index(tx)
-                batch = outbox.heads(tx, after=after, due=now(tx), limit=BATCH)
+                batch = outbox.heads(tx, after=after, due=due or now(tx), limit=BATCH)
             if not batch:
                 return
-            after = batch[-1][0]
+            after = batch[-1].lane
             yield batch
 
-    def _send(self, events: Sequence[Event]) -> list[Answer]:
+    def _mark(self, batch: Sequence[Head]) -> None:
+        """Note what is about to be sent: an event that was never noted cannot be in the ledger from us."""
+        if self._elsewhere:
+            with self.app.store.write() as tx:
+                leases.confirm(tx, self.lease)
+                bulk.by_index(tx)
+                outbox.mark(tx, [head.lane for head in batch])
+
+    def _send(self, batch: Sequence[Head]) -> list[Answer]:
         try:
-            return self.app.ledger.append(events)
+            return self.app.ledger.append([head.event for head in batch])
         except LedgerUnavailable as error:
             log.warning("ledger.unavailable", reason=str(error))
-            return [Unsettled(str(error)) for _ in events]
+            self.pause = Pause(0.0)
+            return [Unsettled(str(error)) for _ in batch]
 
-    def _settle(self, answered: Sequence[tuple[Lane, Event, Answer]]) -> bool:
-        receipts = [(lane, answer) for lane, _, answer in answered if isinstance(answer, Receipt)]
-        refused = [(lane, event, answer) for lane, event, answer in answered if isinstance(answer, Rejected)]
+    def _settle(self, answered: Sequence[tuple[Head, Answer]]) -> bool:
+        receipts = [(head.lane, answer, self._outcome(head, answer)) for head, answer in answered
+                    if isinstance(answer, Receipt)]  # fmt: skip
+        refused = [(head, answer) for head, answer in answered if isinstance(answer, Rejected)]
         with self.app.store.write() as tx:
             leases.confirm(tx, self.lease)
             bulk.by_index(tx)
             at = now(tx)
             outbox.settle(tx, receipts, at)
-            for lane, event, rejected in refused:
-                _park(tx, lane, event, rejected, at)
-            self._put_off(tx, [(lane, answer) for lane, _, answer in answered if isinstance(answer, Unsettled)], at)
-            total = self._count([receipt for _, receipt in receipts], len(refused))
+            outbox.count_incidents(tx, sum(outcome in INCIDENTS for _, _, outcome in receipts))
+            for head, rejected in refused:
+                _park(tx, head, rejected, at)
+            self._put_off(tx, [(head.lane, answer) for head, answer in answered if isinstance(answer, Unsettled)], at)
+            total = self._count([outcome for _, _, outcome in receipts], len(refused))
             runs.count(tx, total)
         self.progress(total)
         if receipts or refused:
+            self.waited = False
             self._be_patient()
         return bool(receipts or refused)
 
-    def _count(self, receipts: Sequence[Receipt], refused: int) -> Summary:
-        new = sum(receipt.outcome == "appended" for receipt in receipts)
-        for receipt in receipts:
-            if receipt.conflict:
-                log.error("ledger.conflict", deal=receipt.deal_id, domain_event=receipt.domain_event_id)
-        self.summary.read += len(receipts) + refused
+    def _outcome(self, head: Head, receipt: Receipt) -> str:
+        """What is kept of a receipt: an event that was there before we first sent it is somebody else's."""
+        event = head.event
+        if receipt.conflict:
+            log.error("ledger.conflict", deal=event.external_id, key=event.dedup_key, held=receipt.domain_event_id)
+            return CONFLICT
+        if receipt.outcome == "already_there" and not head.attempts and self._elsewhere:
+            log.error("ledger.there_before", deal=event.external_id, key=event.dedup_key, held=receipt.domain_event_id)
+            return THERE_BEFORE
+        return receipt.outcome
+
+    def _count(self, outcomes: Sequence[str], refused: int) -> Summary:
+        new = outcomes.count("appended")
+        self.summary.read += len(outcomes) + refused
         self.summary.applied += new
-        self.summary.unchanged += len(receipts) - new
-        self.summary.published += len(receipts)
+        self.summary.unchanged += len(outcomes) - new
+        self.summary.published += len(outcomes)
         self.summary.parked += refused
         self.summary.seconds = time.monotonic() - self.begun
+        self.incidents.update(outcome for outcome in outcomes if outcome in INCIDENTS)
         return self.summary
 
-    def _be_patient(self) -> None:
+    def _be_patient(self, more_s: float = 0.0) -> None:
         self.failures = 0
-        self.patience_ends = time.monotonic() + self.app.give_up_after_s
+        self.patience_ends = max(self.patience_ends, time.monotonic() + more_s + self.app.give_up_after_s)
 
     def _put_off(self, tx: Connection, unsettled: Sequence[tuple[Lane, Unsettled]], at: str) -> None:
+        """Events that left us wait for themselves; those that did not are due, once the pause is over."""
         if unsettled:
             self.trouble = unsettled[0][1].message.rstrip(".")
-        for retry_after_s in {answer.retry_after_s for _, answer in unsettled}:
-            lanes = [lane for lane, answer in unsettled if answer.retry_after_s == retry_after_s]
-            outbox.put_off(tx, lanes, until=self._later(at, retry_after_s))
+        kept = [lane for lane, answer in unsettled if not answer.tried]
+        if kept:
+            pause_s = max(answer.retry_after_s for _, answer in unsettled if not answer.tried)
+            self.pause = Pause(pause_s)
+            if self._elsewhere:
+                outbox.unmark(tx, kept)
+        for retry_after_s in {answer.retry_after_s for lane, answer in unsettled if answer.tried}:
+            lanes = [lane for lane, answer in unsettled if answer.tried and answer.retry_after_s == retry_after_s]
+            outbox.put_off(tx, lanes, until=later(at, timedelta(seconds=self._backoff(retry_after_s))))
 
-    def _later(self, at: str, retry_after_s: float) -> str:
+    def _backoff(self, retry_after_s: float) -> float:
         """Full jitter: anything up to a bound that doubles with each failure, but not before the ledger allows."""
         bound = min(LONGEST_WAIT_S, 0.5 * 2 ** min(self.failures, 10))
         self.failures += 1
-        wait = max(retry_after_s, self.random.uniform(0.0, bound))
-        return later(at, timedelta(seconds=wait))
+        return max(retry_after_s, self.random.uniform(0.0, bound))
 
-    def _seconds_to_next(self) -> float | None:
+    def _seconds_to_next(self, progressed: bool) -> float | None:
+        """How long nothing can be done; None when nothing is left to do."""
         with self.app.store.read() as tx:
             due, at = outbox.next_due(tx), now(tx)
         if due is None:
             return None
+        if self.pause is not None:
+            asked_s = self.pause.seconds
+            if not asked_s:
+                return self._backoff(0.0)
+            if self.app.give_up_after_s and (progressed or not self.waited):
+                self._be_patient(asked_s)  # it works as fast as it is allowed to: that is not to be away
+                self.waited = True
+            return asked_s
         return max(0.05, (datetime.fromisoformat(due) - datetime.fromisoformat(at)).total_seconds())
 
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether store and ledger can be parted, by a crash or by a restore."""
+        return self.app.settings.ledger.kind != "embedded"
 
-def _park(tx: Connection, lane: Lane, event: Event, rejected: Rejected, at: str) -> None:
-    outbox.set_parked(tx, lane, parked=True)
-    connection_id, source_id, revision = lane
+
+def _park(tx: Connection, head: Head, rejected: Rejected, at: str) -> None:
+    outbox.set_parked(tx, head.lane, parked=True)
+    connection_id, source_id, revision = head.lane
     row = ParkedRow(
         connection_id=connection_id,
         source_id=source_id,
@@ -175,7 +240,7 @@ def _park(tx: Connection, lane: Lane, event: Event, rejected: Rejected, at: str)
         kind=None,
         reason=rejected.reason,
         field=None,
-        message=f"the ledger refused event {event.dedup_key}: {rejected.message}",
+        message=f"the ledger refused event {head.event.dedup_key}: {rejected.message}",
         raw_digest=None,
         raw_block=None,
         raw_position=None,

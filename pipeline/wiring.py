@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from connectors.registry import source as source_named
 from connectors.source import Account, Reader, Source
+from ledger.budget import Budget, SharedPurse, budget_name
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from ledger.migrating import Schema
@@ -31,6 +32,9 @@ from pipeline.store.session import Store, translated
 
 GIVE_UP_AFTER_S = 30.0
 """How long a dead other side is retried by a command run by hand."""
+
+_SCHEMAS: list[Schema] = [schema.STORE, LEDGER]
+"""What the store's database holds, whichever ledger is used: of one elsewhere, the budget of its key lies here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +141,7 @@ def open_store(settings: Settings) -> Store:
         with translated():
             if store.engine.dialect.name == "sqlite":
                 migrate(settings)
-            for one in _schemas(settings):
+            for one in _SCHEMAS:
                 schema.require(store.engine, one)
         with store.write() as tx:
             store.epoch = connections.fact(tx, "epoch", uuid.uuid4().hex)
@@ -151,14 +155,16 @@ def open_ledger(settings: Settings, store: Store) -> Ledger:
     """The ledger of the configuration."""
     if settings.ledger.kind == "embedded":
         return EmbeddedLedger(store.engine, now=store.now)
-    return open_remote(settings)
+    return open_remote(settings, store.engine)
 
 
-def open_remote(settings: Settings) -> Ledger:
-    """The ledger over HTTP; nothing is asked of it yet."""
+def open_remote(settings: Settings, engine: Engine | None = None) -> Ledger:
+    """The ledger over HTTP; nothing is asked of it yet. With the store's engine, its key's budget is shared by all."""
     ledger = settings.ledger
     assert ledger.api_key is not None
-    return RemoteLedger(ledger.url, ledger.api_key.reveal(), requests_per_minute=ledger.requests_per_minute)
+    key = ledger.api_key.reveal()
+    purse = SharedPurse(engine, budget_name(ledger.url, key)) if engine is not None else None
+    return RemoteLedger(ledger.url, key, budget=Budget(ledger.requests_per_minute, purse))
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -169,7 +175,7 @@ def migrate(settings: Settings) -> list[str]:
     engine = _engine(settings)
     try:
         with translated():
-            return [line for one in _schemas(settings) for line in one.migrate(engine)]
+            return [line for one in _SCHEMAS for line in one.migrate(engine)]
     except ValueError as error:
         raise StoreUnready(str(error)) from None
     finally:
@@ -181,8 +187,3 @@ def _engine(settings: Settings) -> Engine:
         return connect(settings.store.url)
     except ValueError as error:
         raise SettingsError([f"store.url: {error}"]) from None
-
-
-def _schemas(settings: Settings) -> list[Schema]:
-    """What the store's database must hold: the embedded ledger's tables lie beside the store's own."""
-    return [schema.STORE, LEDGER] if settings.ledger.kind == "embedded" else [schema.STORE]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from ledger.budget import Budget
 from ledger.port import LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
 from ledger.remote import RemoteLedger
 from tests.ledger.shaky import KEY, Mishap, Shaky, answer, away, reset, slow
@@ -134,7 +135,7 @@ def test_the_last_request_of_a_window_is_used_and_no_429_is_earned(line: Shaky, 
 
 
 def test_our_own_limit_holds(line: Shaky):
-    ledger = RemoteLedger("https://ledger.example/v1", KEY, transport=line, requests_per_minute=10)
+    ledger = RemoteLedger("https://ledger.example/v1", KEY, transport=line, budget=Budget(10))
     answers = ledger.append([event(f"d{n}", f"k{n}") for n in range(25)])
     assert sum(isinstance(one, Receipt) for one in answers) == 10
     assert len(line.bodies) == 10
@@ -148,6 +149,7 @@ def test_no_more_are_in_flight_than_asked_for(line: Shaky, ledger: RemoteLedger)
         together.wait(5)
         return httpx.Response(400)
 
+    ledger.append([event("first", "k")])  # what is asked first is asked alone
     line.before = {f"k{n}": [meet] for n in range(4)}
     ledger.append([event(f"d{n}", f"k{n}") for n in range(12)])
     assert line.most_in_flight == 4

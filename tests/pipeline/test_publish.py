@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import select
 
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.events import Event
@@ -14,6 +15,10 @@ from pipeline.invariants import doctor
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import list_parked, retry_parked
+from pipeline.status import status
+from pipeline.store.outbox import BEGINNING, WHENEVER
+from pipeline.store.outbox import heads as outbox_heads
+from pipeline.store.tables import outbox
 from pipeline.wiring import App
 from tests.pipeline.world import NAME, ledger_states, projected, rows
 
@@ -27,15 +32,22 @@ class Moody(MemoryLedger):
         self.refuse: set[str] = set()
         self.lose_answers = 0
         self.down = 0
+        self.budget: int | None = None
+        self.calls = 0
 
     def append(self, events: Sequence[Event]) -> list[Answer]:
         if self.down:
             self.down -= 1
             raise LedgerUnavailable
-        self.sent.extend(events)
+        self.calls += 1
         return [self._one(event) for event in events]
 
     def _one(self, event: Event) -> Answer:
+        if self.budget is not None:
+            if not self.budget:
+                return Unsettled("not tried: the key's requests for this minute are used up", 0.2, tried=False)
+            self.budget -= 1
+        self.sent.append(event)
         if event.external_id in self.refuse:
             return Rejected("invalid_request", "state.amount_cents is not an integer")
         (answer,) = super().append([event])
@@ -49,6 +61,20 @@ class Moody(MemoryLedger):
 def moody(app: App) -> Moody:
     app.ledger = Moody()
     return app.ledger
+
+
+@pytest.fixture
+def elsewhere(app: App, moody: Moody) -> Moody:
+    """The ledger is not in the store's database."""
+    app.settings = app.settings.model_copy(
+        update={"ledger": app.settings.ledger.model_copy(update={"kind": "openquota"})}
+    )
+    return moody
+
+
+def attempts(app: App) -> list[int]:
+    with app.store.read() as tx:
+        return list(tx.execute(select(outbox.c.attempts)).scalars())
 
 
 def test_everything_reaches_the_ledger_once(app: App, crm: PlanhatSimulator):
@@ -129,8 +155,6 @@ def test_a_ledger_that_refuses_us_stops_the_publisher(app: App, moody: Moody):
 
 
 def test_the_doctor_finds_nothing_after_quiet_and_the_hole_that_is_made(app: App, crm: PlanhatSimulator):
-    from pipeline.store.tables import outbox
-
     pull(app, NAME)
     publish(app)
     assert [check for check in doctor(app) if not check.ok] == []
@@ -147,3 +171,84 @@ def test_receipts_say_which_were_new(app: App, moody: Moody):
     answer = moody.append([moody.sent[0]])[0]
     assert isinstance(answer, Receipt)
     assert answer.outcome == "already_there"
+
+
+def test_what_was_in_the_ledger_before_we_sent_it_is_an_incident(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+    pull(app, NAME)
+    with app.store.read() as tx:
+        theirs = outbox_heads(tx, after=BEGINNING, due=WHENEVER, limit=2)
+    MemoryLedger.append(elsewhere, [head.event for head in theirs])
+    summary = publish(app)
+    assert (summary.published, summary.unchanged) == (len(crm.ids()), 2)
+    assert "2 events were in the ledger before we first sent them" in summary.notes[0]
+    assert status(app)["ledger"]["incidents"] == 2
+    (finding,) = [check for check in doctor(app) if not check.ok]
+    assert "held as dom_api_" in finding.message
+
+
+def test_an_event_whose_answer_we_lost_is_no_incident(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+    pull(app, NAME)
+    elsewhere.lose_answers = 3
+    assert publish(app).notes == []
+    assert [check for check in doctor(app) if not check.ok] == []
+
+
+def test_an_event_that_was_under_way_when_its_sender_died_is_no_incident(app: App, elsewhere: Moody):
+    pull(app, NAME)
+    send = elsewhere.append
+
+    def die(events: Sequence[Event]) -> list[Answer]:
+        send(events)
+        raise KeyboardInterrupt
+
+    elsewhere.append = die
+    with pytest.raises(KeyboardInterrupt):
+        publish(app)
+    elsewhere.append = send
+    summary = publish(app)
+    assert summary.unchanged == summary.published > 0
+    assert summary.notes == []
+
+
+def test_an_event_that_never_left_us_is_as_if_it_had_not_been_tried(app: App, elsewhere: Moody):
+    pull(app, NAME)
+    elsewhere.budget = 3
+    app.give_up_after_s = 0.0
+    with pytest.raises(LedgerUnavailable, match="used up"):
+        publish(app)
+    assert set(attempts(app)) == {0}
+    assert len(elsewhere.sent) == 3
+
+
+def test_a_limit_is_waited_for_as_long_as_it_lets_something_through(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+    pull(app, NAME)
+    elsewhere.budget = 5
+    send = elsewhere.append
+
+    def a_new_window(events: Sequence[Event]) -> list[Answer]:
+        elsewhere.budget = 5
+        return send(events)
+
+    elsewhere.append = a_new_window
+    app.give_up_after_s = 0.1
+    assert publish(app).published == len(crm.ids())
+    assert elsewhere.calls >= len(crm.ids()) // 5
+
+
+def test_who_waits_for_nothing_still_sees_tried_once_what_was_put_off(
+    app: App, crm: PlanhatSimulator, elsewhere: Moody
+):
+    pull(app, NAME)
+    with app.store.write() as tx:
+        tx.execute(outbox.update().values(due_at="2999-01-01T00:00:00.000Z", attempts=1))
+    app.give_up_after_s = 0.0
+    assert publish(app).published == len(crm.ids())
+
+
+def test_a_key_that_holds_something_else_is_an_incident(app: App, elsewhere: Moody):
+    pull(app, NAME)
+    with app.store.read() as tx:
+        (ours,) = outbox_heads(tx, after=BEGINNING, due=WHENEVER, limit=1)
+    MemoryLedger.append(elsewhere, [Event(ours.event.external_id, "upsert", ours.event.dedup_key, b"{}")])
+    assert "1 events have keys under which" in publish(app).notes[0]
+    assert any("have keys" in check.message for check in doctor(app) if not check.ok)
