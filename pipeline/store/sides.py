@@ -222,9 +222,9 @@ def opened(store: Store) -> Iterator[Sides]:
     try:
         with translated(), connection.begin():
             _metadata.create_all(connection, checkfirst=False)
-        connection.detach()
         yield Sides(connection)
     finally:
+        connection.invalidate()  # closes the session itself: given back to the pool, it would keep its tables
         connection.close()
 
 
