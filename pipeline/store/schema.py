@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 from ledger.engine import reading
 from ledger.migrating import Schema
 from pipeline.faults import StoreUnready
-from pipeline.store.tables import metadata
+from pipeline.store.backfill_tables import backfills
 
-STORE = Schema("store", "pipeline.store:migrations", "store_alembic_version", metadata)
+STORE = Schema("store", "pipeline.store:migrations", "store_alembic_version", backfills.metadata)
 
 
 def require(engine: Engine, schema: Schema = STORE) -> None:
