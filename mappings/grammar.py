@@ -89,13 +89,15 @@ class AmountRule(Rule):
     `from` is the key of the amount, the first of several that bears a value. `currency` is the key of its currency;
     a table without one always takes the connection's `default_currency`. `numbers = "text"` also reads amounts in
     quotes ("1234.50"). `whole_minor = true`: where the connection counts in minor units, a fraction parks the record
-    instead of being rounded.
+    instead of being rounded. `derived_by` names custom keys that count what the source works the amount out from: a
+    deal is flagged when the first of these appears and its amount changes with it. That is a notice, no reading.
     """
 
     sources: Paths = Field(alias="from")
     currency: Path | None = None
     numbers: Literal["json", "text"] = "json"
     whole_minor: bool = False
+    derived_by: Texts = ()
 
 
 class OutcomeRule(Rule):

@@ -57,6 +57,11 @@ class Mapper:
         """The top-level record keys that the table claims for a kind."""
         return self.mapping.fields(kind)
 
+    def derived_by(self, kind: str) -> tuple[str, ...]:
+        """The custom keys that count what the source works the amount of a kind's deals out from."""
+        rule = self.mapping.kinds.get(kind)
+        return () if rule is None else rule.amount.derived_by
+
     def lookups(self, kind: str, record: dict[str, Any]) -> Iterable[tuple[str, str]]:
         """The reference data that a record needs: its name, and the key in it."""
         plan = self._plans.get(kind)

@@ -23,6 +23,9 @@ def unsound(source: str, kind: KindMapping) -> Iterator[str]:
     for key, entry in kind.custom.items():
         yield from _taken(f"custom.{key}", key, source)
         yield from _look_up(f"custom.{key}", entry)
+    for key in kind.amount.derived_by:
+        if key not in kind.custom:
+            yield f"amount.derived_by: {key!r} is no key of [custom]; name those that count what the amount is made of"
     yield from _stage(kind.stage)
     if kind.custom_fields is not None:
         yield from _custom_fields(kind.custom_fields)

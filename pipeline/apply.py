@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
@@ -16,6 +17,7 @@ from deals.state import DealState
 from mappings.drift import Drift
 from mappings.outcome import Mapped, Problem, Unmappable
 from pipeline.batch import Batch, Scope, Seen, older
+from pipeline.flags import BECAME_DERIVED, became_derived
 from pipeline.hops import Move, between
 from pipeline.readings import Readings, readings
 from pipeline.shelf import Shelf
@@ -25,6 +27,8 @@ from pipeline.store.projection import DealRow
 from pipeline.store.session import now
 from pipeline.store.vault import RawRef
 from pipeline.summary import Counts
+
+log = structlog.get_logger()
 
 
 def apply(tx: Connection, scope: Scope, batch: Batch) -> Counts:
@@ -192,6 +196,7 @@ class _Landing:
             self._park(seen, reading)
             return
         else:
+            self.counts.flags.update(reading.flags)
             self._land(seen, reading.state, row)
         self.shelf.clear(record, seen.digest)
 
@@ -248,7 +253,11 @@ class _Landing:
         if row is None:
             self.new.add(record.source_id)
         row = self._observed(row, seen)
-        change = diff(self.before.get(record.source_id), state)
+        before = self.before.get(record.source_id)
+        change = diff(before, state)
+        if became_derived(self.scope.mapper.derived_by(record.kind), before, state):
+            self.counts.flags[BECAME_DERIVED] += 1
+            log.info(BECAME_DERIVED, source_id=record.source_id)
         if change is None:
             self.counts.unchanged += 1
             self.rows[record.source_id] = self.known[record.source_id] = row

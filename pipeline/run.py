@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from mappings.outcome import Mapped
 from pipeline.apply import apply, bury, retell
 from pipeline.batch import Batch, Scope, Seen
 from pipeline.faults import Stopped
+from pipeline.flags import told
 from pipeline.observe import bind
 from pipeline.readings import Readings, readings
 from pipeline.store import absences, checkpoints, connections, labels, leases, runs
@@ -131,7 +133,12 @@ class Run:
         """One transaction in which records land. Its counts count only once it is committed."""
         with self.store.write() as tx:
             self.confirm(tx)
-            total = replace(self.summary, doubts=list(self.summary.doubts), notes=list(self.summary.notes))
+            total = replace(
+                self.summary,
+                doubts=list(self.summary.doubts),
+                notes=list(self.summary.notes),
+                flags=Counter(self.summary.flags),
+            )
             step = Step(tx, total)
             yield step
             runs.count(tx, total)
@@ -222,6 +229,7 @@ def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) ->
 
 def _finish(store: Store, run: Run) -> None:
     run.summary.seconds = run.seconds()
+    _once(run.summary.notes, list(told(run.summary.flags)))
     with store.write() as tx:
         run.confirm(tx)
         at = now(tx)

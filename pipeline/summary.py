@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -18,6 +19,8 @@ class Counts:
     parked: int = 0
     out_of_scope: int = 0
     events: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
+    """How many records were read in a way that a person may like to know of; see pipeline/flags.py."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class Summary(Counts):
     """Counts of one run, see `Counts`; `published` events have a receipt of the ledger.
 
     `doubts` says why the run does not count as a witness of absence, `notes` what the operator may like to know;
-    neither is part of the summary that scripts rely on.
+    neither they nor the flags are part of the summary that scripts rely on.
     """
 
     run: int
@@ -37,13 +40,13 @@ class Summary(Counts):
 
     def add(self, counts: Counts) -> None:
         """Count what a committed transaction did."""
-        for name, number in asdict(counts).items():
-            setattr(self, name, getattr(self, name) + number)
+        for one in fields(Counts):
+            setattr(self, one.name, getattr(self, one.name) + getattr(counts, one.name))
 
     def as_json(self) -> dict[str, Any]:
         """The summary as scripts rely on it."""
         counts = asdict(self)
-        del counts["doubts"], counts["notes"]
+        del counts["doubts"], counts["notes"], counts["flags"]
         counts["seconds"] = round(self.seconds, 3)
         return {"run": counts.pop("run"), "connection": counts.pop("connection"), **counts}
 

@@ -15,7 +15,7 @@ from pipeline.summary import Counts, Summary
 LONGEST = timedelta(days=1)
 """No run that shares its connection with others takes longer."""
 
-COUNTS = (*(count.name for count in fields(Counts)), "published")
+COUNTS = (*(count.name for count in fields(Counts) if count.name != "flags"), "published")
 
 
 def start(tx: Connection, kind: str, connection_id: int | None, at: str, *, alone: bool = True) -> int:
