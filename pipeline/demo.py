@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,10 +16,8 @@ import httpx
 from sqlalchemy import func, select
 from starlette.types import Receive, Scope, Send
 
-from connectors.registry import sources
-from connectors.simulated_crm import SimulatedCrm
 from connectors.simulated_sender import Outgoing
-from connectors.simulation import SimClock, asgi, serve
+from connectors.simulation import SimClock, serve
 from pipeline.browse import show_deal
 from pipeline.demo_proof import proof
 from pipeline.explain import explain
@@ -29,6 +26,7 @@ from pipeline.invariants import Check
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import list_parked
+from pipeline.sandbox import Sandbox, Tenant
 from pipeline.settings import load
 from pipeline.store.tables import events, inbox
 from pipeline.summary import Summary
@@ -86,54 +84,21 @@ def run(folder: Path, say: Say, receiver: Callable[[App], Receiver], *, deals: i
     `money` is (stage, currency, deals, minor units), largest stage first; `deliveries` counts, for each connection,
     the receiver's answers by status; `explained` and `history` are of the deal whose amount swings.
     """
-    start = datetime.now(UTC) - 3 * BETWEEN
-    crms = {
-        f"{name}-demo": source.simulator(seed=seed, deals=deals, clock=SimClock(start))
-        for name, source in sources().items()
-    }
-    with _served(crms, folder) as (app, http):
-        return _Story(app, crms, say, http).told(receiver)
-
-
-@contextmanager
-def _served(crms: Mapping[str, Any], folder: Path) -> Iterator[tuple[App, httpx.Client]]:
-    """The CRMs on loopback, an app that is configured to read them, and a client for what they send."""
+    # They lag behind, so that hours can pass in them until what they send is signed with the present time.
+    crms = Sandbox(seed=seed, deals=deals, clock=lambda: SimClock(datetime.now(UTC) - 3 * BETWEEN))
     with ExitStack() as opened:
-        lines = ["[store]", 'url = "sqlite:///demo.db"']
-        environ: dict[str, str] = {}
-        for name, crm in crms.items():
-            base_url = opened.enter_context(serve(asgi(crm)))
-            lines += _connection(name, crm, base_url)
-            environ |= {_variable(name, key): secret for key, secret in crm.credentials.items()}
-            environ[_variable(name, "hook")] = crm.webhook_secret
+        base_url = opened.enter_context(serve(crms.app()))
         file = folder / "dealsync.toml"
-        file.write_text("\n".join(lines) + "\n")
-        app = opened.enter_context(open_app(load(file, environ)))
-        yield app, opened.enter_context(httpx.Client(timeout=10.0, trust_env=False))
-
-
-def _connection(name: str, crm: SimulatedCrm, base_url: str) -> list[str]:
-    return [
-        f"[connections.{name}]",
-        f'source = "{name.removesuffix("-demo")}"',
-        f'base_url = "{base_url}"',
-        'default_currency = "USD"',
-        *(f'{key} = {{ env = "{_variable(name, key)}" }}' for key in crm.credentials),
-        f"[connections.{name}.webhook]",
-        f'secrets = [{{ env = "{_variable(name, "hook")}" }}]',
-        f"[connections.{name}.options]",
-        *(f"{key} = {json.dumps(value)}" for key, value in {**UNHURRIED, **crm.options}.items()),
-    ]
-
-
-def _variable(name: str, key: str) -> str:
-    return f"DEMO_{name}_{key}".upper().replace("-", "_")
+        file.write_text(f'[store]\nurl = "sqlite:///demo.db"\n{crms.configuration(base_url, **UNHURRIED)}')
+        app = opened.enter_context(open_app(load(file, crms.environment())))
+        http = opened.enter_context(httpx.Client(timeout=10.0, trust_env=False))
+        return _Story(app, crms.tenants, say, http).told(receiver)
 
 
 @dataclass(slots=True)
 class _Story:
     app: App
-    crms: dict[str, Any]
+    crms: Mapping[str, Tenant]
     say: Say
     http: httpx.Client
     swings: dict[str, str] = field(default_factory=dict)

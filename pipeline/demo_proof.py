@@ -18,13 +18,14 @@ from pipeline.ledger_tools import verify
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import list_parked
+from pipeline.sandbox import Tenant
 from pipeline.store import connections, labels
 from pipeline.store.tables import events, outbox, receipts
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 
 
-def proof(app: App, crms: Mapping[str, Any]) -> list[Check]:
+def proof(app: App, crms: Mapping[str, Tenant]) -> list[Check]:
     """Every check of the demo, in the order of the invariants they are named after."""
     found = [_rerun_writes_nothing(app, list(crms))]
     for name, crm in crms.items():
@@ -55,7 +56,7 @@ def _rows(app: App) -> tuple[int, ...]:
     return (*counts, sum(1 for _ in app.ledger.deals()))
 
 
-def _ledger_is_source(app: App, name: str, crm: Any) -> Check:
+def _ledger_is_source(app: App, name: str, crm: Tenant) -> Check:
     """Invariant 7 against the CRM itself: each deal it shows, read here and now, is what the ledger holds."""
     title = f"7 {name}: ledger = source, deal by deal"
     mapper, kind = _mapper(app, name), app.connection(name).source.kinds[0]
@@ -79,7 +80,7 @@ def _ledger_is_source(app: App, name: str, crm: Any) -> Check:
     return Check(title, True, f"{agreeing} deals agree{_left_out(waiting)}")
 
 
-def _money_is_source_money(app: App, name: str, crm: Any) -> Check:
+def _money_is_source_money(app: App, name: str, crm: Tenant) -> Check:
     """Invariant 7 in money, added up from the CRM's own decimals; only the table's word for the amount is believed."""
     title = f"7 {name}: ledger = source, in money"
     connected, waiting = app.connection(name), _waiting(app, name)

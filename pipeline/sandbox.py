@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -51,16 +51,19 @@ class WallClock(SimClock):
 
 
 class Sandbox:
-    """One simulated tenant a source, each with a clock of its own that follows the machine's.
+    """One simulated tenant a source, each with a clock of its own, which follows the machine's if no other is given.
 
-    Until it is closed, deliveries that wait for their next attempt leave when they are due.
+    From `begin` until it is closed, deliveries that wait for their next attempt leave when they are due.
     """
 
-    def __init__(self, *, seed: int = 1, deals: int = 500) -> None:
+    def __init__(self, *, seed: int = 1, deals: int = 500, clock: Callable[[], SimClock] = WallClock) -> None:
         self.tenants: Mapping[str, Tenant] = {
-            name: source.simulator(seed=seed, deals=deals, clock=WallClock()) for name, source in sources().items()
+            name: source.simulator(seed=seed, deals=deals, clock=clock()) for name, source in sources().items()
         }
         self._closed = Event()
+
+    def begin(self) -> None:
+        """Send from now on what becomes due, whoever asks or does not ask."""
         Thread(target=self._beat, name="sandbox", daemon=True).start()
 
     def app(self) -> Starlette:
@@ -80,17 +83,18 @@ class Sandbox:
             for key, value in (*tenant.credentials.items(), ("hook_secret", tenant.webhook_secret))
         }
 
-    def configuration(self, base_url: str) -> str:
-        """A `dealsync.toml` with a connection a source, for a sandbox that listens at this address."""
+    def configuration(self, base_url: str, **options: Any) -> str:
+        """A `dealsync.toml` with a connection a source, for a sandbox that listens at this address. `options` are
+        those of every connection, where the tenant needs no others."""
         lines: list[str] = []
         for name, tenant in self.tenants.items():
             lines += [f"[connections.{name}]", f'source = "{name}"', f'base_url = "{base_url}/{name}"']
             lines += [f'{key} = {{ env = "{_variable(name, key)}" }}' for key in tenant.credentials]
             lines += ['default_currency = "USD"', f"[connections.{name}.webhook]"]
             lines += [f'secrets = [{{ env = "{_variable(name, "hook_secret")}" }}]']
-            if tenant.options:
+            if fitting := {**options, **tenant.options}:
                 lines += [f"[connections.{name}.options]"]
-                lines += [f"{key} = {json.dumps(value)}" for key, value in tenant.options.items()]
+                lines += [f"{key} = {json.dumps(value)}" for key, value in fitting.items()]
             lines.append("")
         return "\n".join(lines)
 

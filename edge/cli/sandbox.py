@@ -40,6 +40,7 @@ def sandbox(
         told = {"control": f"{base_url}/control", "config": crms.configuration(base_url)}
         return {**told, "environment": crms.environment()}, _text(told, crms.environment())
 
+    crms.begin()
     try:
         serve(terminal, crms.app(), (host, port), "the sandbox", "/planhat", told)
     finally:

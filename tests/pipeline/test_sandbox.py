@@ -27,6 +27,7 @@ Ask = Callable[..., Any]
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     made = Sandbox(deals=12)
+    made.begin()
     yield made
     made.close()
 
