@@ -127,18 +127,24 @@ def mend(run: Run, laid: Sides, differences: Iterable[Difference]) -> None:
     """Land what the projection lacks, then tell the ledger again what it lacks; what is only extra is left alone."""
     chosen = list(differences)
     for originals in laid.originals([one.source_id for one in chosen if one.remedy == "land"], size=500):
-        # They were counted when they were read; now they count as what becomes of them.
-        run.summary = replace(
-            run.summary, read=run.summary.read - len(originals), unchanged=run.summary.unchanged - len(originals)
-        )
         land(run, originals)
     again = [one.source_id for one in chosen if one.remedy == "tell"]
     for place in range(0, len(again), BATCH):
         run.retell(again[place : place + BATCH])
 
 
-def land(run: Run, originals: Iterable[Original]) -> None:
-    """Apply records that were laid aside, as observed when they were asked for, with the cause `repair`."""
+def land(run: Run, originals: Sequence[Original]) -> None:
+    """Apply records that were laid aside, as observed when they were asked for, with the cause `repair`.
+
+    They were counted when they were read; now they count as what becomes of them.
+    """
+    before, mapped = run.summary, sum(one.readable for one in originals)
+    run.summary = replace(
+        before,
+        read=before.read - len(originals),
+        unchanged=before.unchanged - mapped,
+        out_of_scope=before.out_of_scope - (len(originals) - mapped),
+    )
     for observed_at, group in groupby(sorted(originals, key=_observed), key=_observed):
         records = [one.record for one in group]
         run.land_batch(Batch(records=records, observed_at=observed_at, cause=Cause.REPAIR, again=True))

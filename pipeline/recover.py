@@ -141,9 +141,6 @@ def _rebuild(app: App, run: Run, laid: Sides) -> tuple[int, int]:
 def _land_everything(run: Run, laid: Sides, differences: Sequence[Difference]) -> None:
     """Apply what was read. What then still has no event on its way, the store knew and the ledger did not: tell it."""
     for originals in laid.originals():
-        run.summary = replace(
-            run.summary, read=run.summary.read - len(originals), unchanged=run.summary.unchanged - len(originals)
-        )
         land(run, originals)
     for chunk in bulk.in_chunks((one.source_id for one in differences if one.kind != "extra"), BATCH):
         run.retell(chunk)

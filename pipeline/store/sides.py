@@ -82,10 +82,11 @@ class Group(NamedTuple):
 
 
 class Original(NamedTuple):
-    """A record as it was read, and when it was asked for."""
+    """A record as it was read, when it was asked for, and whether it can be mapped."""
 
     record: Record
     observed_at: str
+    readable: bool
 
 
 class Listed(NamedTuple):
@@ -174,13 +175,13 @@ class Sides:
             yield found
 
     def _originals(self, which: Any, limit: int | None = None) -> list[Original]:
-        columns = (source.c.source_id, source.c.version, source.c.raw, source.c.kind, source.c.deleted)
-        found = select(*columns, source.c.observed_at).where(which, source.c.raw.is_not(None))
+        names = ("source_id", "version", "raw", "kind", "deleted", "observed_at", "readable")
+        found = select(*(source.c[name] for name in names)).where(which, source.c.raw.is_not(None))
         with self._transaction() as tx:
             rows = tx.execute(found.order_by(source.c.source_id).limit(limit)).all()
         return [
-            Original(Record(source_id, version, raw, kind, bool(deleted)), observed_at)
-            for source_id, version, raw, kind, deleted, observed_at in rows
+            Original(Record(source_id, version, raw, kind, deleted), observed_at, readable)
+            for source_id, version, raw, kind, deleted, observed_at, readable in rows
         ]
 
     def _suspect(self, tx: Connection, among: Sequence[Table]) -> None:

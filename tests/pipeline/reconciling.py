@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 from deals.events import Event
 from deals.identity import canonical
 from ledger.memory import MemoryLedger
+from ledger.port import Receipt
 from pipeline.store.tables import events
 from pipeline.wiring import App
 from tests.ledger import subjects
@@ -44,7 +45,8 @@ def tamper(app: App, source_id: str, **changes: Any) -> int:
 
 
 def append(app: App, external_id: str, state: dict[str, Any]) -> None:
-    app.ledger.append([Event(external_id, "upsert", f"somebody-else-{next(_numbers)}", canonical(state))])
+    [answer] = app.ledger.append([Event(external_id, "upsert", f"somebody-else-{next(_numbers)}", canonical(state))])
+    assert isinstance(answer, Receipt), answer
 
 
 def lose(app: App, source_id: str) -> None:

@@ -1,0 +1,384 @@
+"""Recover: a lost or older store is rebuilt from the ledger, and the ledger is told nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import func, select
+
+from connectors.planhat.simulator import PlanhatSimulator
+from deals.identity import dedup_key, digest
+from ledger.embedded import EmbeddedLedger
+from ledger.memory import MemoryLedger
+from ledger.port import Ledger
+from pipeline import settings
+from pipeline.explain import explain
+from pipeline.faults import Busy, Stopped
+from pipeline.invariants import doctor
+from pipeline.publish import publish
+from pipeline.pull import pull
+from pipeline.reconcile import reconcile
+from pipeline.recover import recover, refuse_unrecovered
+from pipeline.store import leases
+from pipeline.store.tables import events, receipts
+from pipeline.sweep import sweep
+from pipeline.wiring import App, migrate, open_app
+from tests.ledger import subjects
+from tests.pipeline.reconciling import append, named
+from tests.pipeline.test_reconcile import oldest
+from tests.pipeline.world import CONFIG, NAME, TOKEN, history, ledger_states, projected, rows
+
+UNREAD = {"stage": None, "owner_external_id": None, "close_date": "2026-12-31T00:00:00.000Z"}
+"""The ledger takes a time for a day; we never send one."""
+
+
+class World:
+    """A CRM and a ledger that stay, and stores that come and go."""
+
+    def __init__(self, crm: PlanhatSimulator, folder: Path, url: str, ledger: Ledger) -> None:
+        self.crm, self.folder, self.url, self.ledger = crm, folder, url, ledger
+        self.made = 0
+
+    @contextmanager
+    def store(self, url: str | None = None) -> Iterator[App]:
+        """An app over a store at `url`, or over a new and empty one."""
+        file = self.folder / "dealsync.toml"
+        file.write_text(CONFIG.format(url=url or self.new(), connection="", extra=""))
+        config = settings.load(file, {"PLANHAT_TOKEN": TOKEN})
+        migrate(config)
+        with open_app(config, transports={NAME: self.crm.transport()}, give_up_after_s=2.0) as app:
+            yield replace(app, ledger=self.ledger)
+
+    def new(self) -> str:
+        """The address of a store that does not exist yet."""
+        self.made += 1
+        return self._address(template="template1")
+
+    def backup(self, url: str) -> str:
+        """A copy of a closed store as it is now."""
+        self.made += 1
+        if url.startswith("sqlite"):
+            shutil.copy(url.removeprefix("sqlite:///"), self.folder / f"store{self.made}.db")
+        return self._address(template=url.partition("?")[0].rsplit("/", 1)[1])
+
+    def _address(self, template: str) -> str:
+        if self.url.startswith("sqlite"):
+            return f"sqlite:///{self.folder / f'store{self.made}.db'}"
+        address, _, query = self.url.partition("?")
+        name = f"{address.rsplit('/', 1)[1]}_{self.made}"
+        with psycopg.connect(self.url, autocommit=True, dbname="postgres") as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        address = f"{address.rsplit('/', 1)[0]}/{name}"
+        return f"{address}?{query}" if query else address
+
+    def events(self) -> int:
+        """How many events the ledger has taken."""
+        assert isinstance(self.ledger, MemoryLedger)
+        return len(self.ledger.events)
+
+
+def clock() -> str:
+    return "2026-11-01T00:00:00.000Z"
+
+
+@pytest.fixture
+def world(crm: PlanhatSimulator, tmp_path: Path, database_url: str) -> World:
+    return World(crm, tmp_path, database_url, MemoryLedger(now=clock))
+
+
+def settle(app: App) -> None:
+    pull(app, NAME)
+    publish(app)
+
+
+def states(world: World) -> dict[str, Any]:
+    return {deal.external_id: deal.state for deal in world.ledger.deals()}
+
+
+def healthy(app: App) -> list[str]:
+    return [f"{one.name}: {one.message}" for one in doctor(app) if not one.ok]
+
+
+def test_a_lost_store_is_rebuilt_and_the_ledger_is_told_nothing(world: World):
+    with world.store() as app:
+        settle(app)
+        before = projected(app)
+    told = world.events()
+    with world.store() as app:
+        look = recover(app, NAME)
+        assert (look.sent, look.held, look.differences) == (False, len(before), [])
+        assert rows(app) == {"events": 0, "outbox": 0, "receipts": 0}
+        done = recover(app, NAME, send=True)
+        assert (done.sent, done.adopted, done.summary.events) == (True, len(before), 0)
+        assert projected(app) == before
+        settle(app)
+        sweep(app, NAME)
+        assert reconcile(app, NAME).differences == []
+        assert rows(app)["outbox"] == 0
+        assert healthy(app) == []
+    assert world.events() == told
+
+
+def test_what_changed_meanwhile_is_shown_first_and_then_sent_once(world: World, crm: PlanhatSimulator):
+    with world.store() as app:
+        settle(app)
+    told = world.events()
+    deal, amount = oldest(crm), crm.get(oldest(crm))["total"]
+    crm.edit(deal, total=amount + 7)
+    fresh = crm.create(total=5, currency="USD")
+    gone = next(one for one in crm.ids() if one not in (deal, fresh))
+    crm.delete(gone)
+    with world.store() as app:
+        look = recover(app, NAME)
+        kinds = {one.source_id: (one.kind, one.fields) for one in look.differences}
+        assert kinds == {deal: ("differs", ("amount_cents",)), fresh: ("missing", ()), gone: ("extra", ())}
+        assert world.events() == told
+        done = recover(app, NAME, send=True)
+        assert done.differences == look.differences
+        assert done.summary.events == 2
+        publish(app)
+        assert world.events() == told + 2
+        assert history(app, deal)[-1][:2] == ("amount_change", "repair")
+        sweep(app, NAME)
+        assert sweep(app, NAME).events == 1  # the one that is gone, proven the usual way
+        publish(app)
+        assert reconcile(app, NAME).differences == []
+        assert healthy(app) == []
+
+
+def test_an_older_store_catches_up_with_the_ledger_and_uses_no_key_again(world: World, crm: PlanhatSimulator):
+    """100 -> 200 -> 300 went to the ledger; the backup knows 100, and the source is at 200 again.
+
+    Without a new epoch the second 200 would bear the key of the first, and the ledger would stay at 300.
+    """
+    deal = oldest(crm)
+    original = world.new()
+    with world.store(original) as app:
+        crm.edit(deal, total=100)
+        settle(app)
+    older = world.backup(original)
+    with world.store(original) as app:
+        for amount in (200, 300):
+            crm.edit(deal, total=amount)
+            settle(app)
+    crm.edit(deal, total=200)
+    told = world.events()
+    with world.store(older) as app:
+        look = recover(app, NAME)
+        assert [(one.source_id, one.delta_cents) for one in look.differences] == [(deal, 10_000)]
+        recover(app, NAME, send=True)
+        publish(app)
+        assert reconcile(app, NAME).differences == []
+        assert healthy(app) == []
+    assert world.events() == told + 1
+    assert states(world)[named(deal)]["amount_cents"] == 20_000
+
+
+def test_events_that_a_backup_still_held_back_are_not_sent_again(world: World, crm: PlanhatSimulator):
+    deal = oldest(crm)
+    original = world.new()
+    with world.store(original) as app:
+        settle(app)
+        crm.edit(deal, total=100)
+        pull(app, NAME)
+    older = world.backup(original)
+    with world.store(original) as app:
+        publish(app)
+        crm.edit(deal, total=200)
+        settle(app)
+    told = world.events()
+    with world.store(older) as app:
+        assert rows(app)["outbox"] == 1
+        done = recover(app, NAME, send=True)
+        assert (done.withdrawn, done.summary.events) == (1, 0)
+        publish(app)
+        assert healthy(app) == []
+        assert projected(app)[named(deal)]["amount_cents"] == 20_000
+    assert world.events() == told
+
+
+def test_publish_from_an_older_store_adds_nothing_that_is_there_already(world: World, crm: PlanhatSimulator):
+    original = world.new()
+    with world.store(original) as app:
+        pull(app, NAME)
+    older = world.backup(original)
+    with world.store(original) as app:
+        publish(app)
+        crm.edit(oldest(crm), total=200)
+        settle(app)
+    told, held = world.events(), states(world)
+    with world.store(older) as app:
+        publish(app)
+    assert (world.events(), states(world)) == (told, held)
+
+
+def test_a_deal_the_ledger_has_lost_is_told_again(world: World):
+    """The other way round: the store is whole, and the ledger is an older one, or empty."""
+    original = world.new()
+    with world.store(original) as app:
+        settle(app)
+        count = len(projected(app))
+    world.ledger = MemoryLedger(now=clock)
+    with world.store(original) as app:
+        look = recover(app, NAME)
+        assert {one.kind for one in look.differences} == {"missing"}
+        assert recover(app, NAME, send=True).summary.events == count
+        assert recover(app, NAME, send=True).summary.events == count  # taken back, and decided anew
+        publish(app)
+        assert reconcile(app, NAME).differences == []
+        assert healthy(app) == []
+    assert world.events() == count
+
+
+def test_a_tombstone_in_the_ledger_stays_one(world: World, crm: PlanhatSimulator):
+    gone = crm.ids()[4]
+    with world.store() as app:
+        settle(app)
+        crm.delete(gone)
+        sweep(app, NAME)
+        sweep(app, NAME)
+        publish(app)
+    told = world.events()
+    with world.store() as app:
+        assert recover(app, NAME, send=True).summary.events == 0
+        publish(app)
+        assert world.events() == told
+        crm.restore(gone)
+        settle(app)
+        assert history(app, gone)[-1][:2] == ("upsert", "undelete")
+        assert reconcile(app, NAME).differences == []
+
+
+def test_what_somebody_else_wrote_that_nobody_can_read_is_set_right(world: World, crm: PlanhatSimulator):
+    deal = oldest(crm)
+    with world.store() as app:
+        settle(app)
+        append(app, named(deal), {**UNREAD, "amount_cents": 1})
+    with world.store() as app:
+        assert [one.source_id for one in recover(app, NAME).differences] == [deal]
+        recover(app, NAME, send=True)
+        publish(app)
+        assert reconcile(app, NAME).differences == []
+
+
+def test_an_adopted_deal_is_explained_as_what_it_is_and_no_new_mapping_reads_it(world: World, crm: PlanhatSimulator):
+    with world.store() as app:
+        settle(app)
+        append(app, named("only-there"), {"amount_cents": 5, "stage": "x", "close_date": None, "extra": 1})
+    url = world.new()
+    with world.store(url) as app:
+        recover(app, NAME, send=True)
+        told = explain(app, named("only-there"))
+        assert told["fields"]["amount_cents"]["value"] == 5
+        assert "ledger" in told["fields"]["amount_cents"]["rule"]
+        assert told["receipt"]["outcome"] == "already_there"
+        assert explain(app, named(oldest(crm)))["fields"]["amount_cents"]["cause"] == "repair"
+        assert sorted(one.source_id for one in reconcile(app, NAME).differences) == ["only-there"]
+    with world.store(url) as app:
+        app.settings.connections[NAME] = app.settings.connections[NAME].model_copy(
+            update={"default_currency": None, "currency_policy": "pass"}
+        )
+        assert pull(app, NAME).parked == 0
+
+
+def test_a_parked_record_is_parked_in_the_rebuilt_store_too(world: World, crm: PlanhatSimulator):
+    with world.store() as app:
+        settle(app)
+    told = world.events()
+    crm.edit(crm.ids()[3], stage="Nowhere")
+    with world.store() as app:
+        done = recover(app, NAME, send=True)
+        assert (done.summary.parked, done.summary.events, done.summary.clean) == (1, 0, False)
+        counts = done.summary
+        assert counts.read == counts.applied + counts.unchanged + counts.superseded + counts.parked
+    assert world.events() == told
+
+
+def test_recovering_twice_is_as_good_as_once(world: World, crm: PlanhatSimulator):
+    with world.store() as app:
+        settle(app)
+    crm.edit(oldest(crm), total=1)
+    told = world.events()
+    with world.store() as app:
+        recover(app, NAME, send=True)
+        again = recover(app, NAME, send=True)
+        assert (again.withdrawn, again.summary.events) == (1, 1)
+        publish(app)
+        assert recover(app, NAME, send=True).summary.events == 0
+        assert healthy(app) == []
+    assert world.events() == told + 1
+
+
+def test_the_epoch_is_drawn_anew_and_other_processes_that_know_the_old_one_use_it(world: World, crm: PlanhatSimulator):
+    url, deal = world.new(), oldest(crm)
+    with world.store(url) as app, world.store(url) as other:
+        settle(app)
+        before = other.store.epoch
+        recover(app, NAME, send=True)
+        assert app.store.epoch != before
+        crm.edit(deal, total=4711)
+        pull(other, NAME)
+        with other.store.read() as tx:
+            found = select(events.c.dedup_key, events.c.event_type, events.c.state, events.c.revision)
+            key, kind, state, revision = tx.execute(found.order_by(events.c.revision.desc()).limit(1)).one()
+            earlier = select(events.c.dedup_key).where(events.c.source_id == deal)
+            previous = tx.execute(earlier.where(events.c.revision == revision - 1)).scalar_one()
+        parts = {"connection": NAME, "source_id": deal, "revision": revision, "previous": previous}
+        change = (kind, digest(state.encode()))
+        assert key == dedup_key(epoch=app.store.epoch, **parts, change=change)
+        assert key != dedup_key(epoch=before, **parts, change=change)
+
+
+def test_nothing_is_rebuilt_while_somebody_publishes(world: World):
+    with world.store() as app:
+        settle(app)
+        with leases.hold(app.store, "publish"):
+            assert recover(app, NAME).differences == []
+            with pytest.raises(Busy):
+                recover(app, NAME, send=True)
+
+
+def test_an_empty_store_before_a_full_ledger_is_noticed_before_anything_is_sent(world: World):
+    with world.store() as app:
+        refuse_unrecovered(app)
+        pull(app, NAME)
+        refuse_unrecovered(app)
+        publish(app)
+        refuse_unrecovered(app)
+    with world.store() as app:
+        refuse_unrecovered(app)
+        pull(app, NAME)
+        with pytest.raises(Stopped, match=f"dealsync recover {NAME}"):
+            refuse_unrecovered(app)
+        recover(app, NAME, send=True)
+        refuse_unrecovered(app)
+
+
+def test_the_real_ledgers_are_recovered_from_like_the_fake(world: World, crm: PlanhatSimulator):
+    with world.store() as keeper:
+        engine = keeper.store.engine
+        with subjects.remote(engine) as subject:
+            for ledger, told in (
+                (EmbeddedLedger(engine, org="org_of_this_test", now=keeper.store.now), None),
+                (subject.ledger, subject.history),
+            ):
+                world.ledger = ledger
+                with world.store() as app:
+                    settle(app)
+                held = states(world)
+                before = told() if told else None
+                with world.store() as app:
+                    assert recover(app, NAME, send=True).summary.events == 0
+                    settle(app)
+                    assert ledger_states(app).keys() == held.keys()
+                    with app.store.read() as tx:
+                        assert tx.execute(select(func.count()).select_from(receipts)).scalar_one() == len(held)
+                assert states(world) == held
+                assert (told() if told else None) == before
