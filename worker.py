@@ -15,7 +15,7 @@ from pipeline.faults import SettingsError
 from pipeline.observe import configure
 from pipeline.settings import Settings, load
 
-QUEUES = ("hint", "pull", "publish", "maintenance")
+QUEUES = ("hint", "pull", "publish", "backfill", "maintenance")
 TICK_EVERY_S = float(os.environ.get("DEALSYNC_TICK_EVERY_S", "15"))
 
 

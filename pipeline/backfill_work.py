@@ -62,15 +62,23 @@ def work(app: App, backfill_id: int, *, most: int | None = None, watch: Watch = 
             return run.summary
 
 
+def waiting(app: App) -> list[str]:
+    """The configured connections that have a backfill which may be gone on with, and which nobody works on."""
+    with app.store.read() as tx:
+        return [name for name in sorted(app.settings.connections) if _due(tx, name)]
+
+
 def work_on(app: App, connection: str) -> bool:
-    """Read one chunk of the first backfill of a connection that is due; whether there is more to do at once."""
+    """Read one chunk of the first backfill of a connection that is due; whether there is more to do at once.
+
+    Raises as `work`.
+    """
     with app.store.read() as tx:
-        number = next(iter(_due(tx, connection)), None)
-    if number is None:
-        return False
-    work(app, number, most=1)
+        due = _due(tx, connection)
+    if due:
+        work(app, due[0], most=1)
     with app.store.read() as tx:
-        return bool(_due(tx, connection))
+        return bool(due and _due(tx, connection))
 
 
 def lay_out(run: Run, row: BackfillRow) -> None:
@@ -109,7 +117,7 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
     reader = connected.open_reader(app.store.now)
     try:
         with bind(run=row.id, connection=connected.name):
-            yield Run(app.store, connected, scope, reader, summary, silent, lease)
+            yield Run(app.store, connected, scope, reader, summary, silent, lease=lease)
     finally:
         reader.close()
 

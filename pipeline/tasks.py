@@ -10,7 +10,7 @@ from celery import Celery, current_app, shared_task
 
 from connectors.faults import Fault
 from ledger.port import LedgerFault
-from pipeline import schedule
+from pipeline import backfill_work, schedule
 from pipeline.faults import Busy, PipelineFault
 from pipeline.heed import heed
 from pipeline.publish import publish as publish_events
@@ -50,6 +50,19 @@ def fetch(*, connection: str, **_: object) -> None:
     ring("publish")
 
 
+@shared_task(name="backfill", queue="backfill", throws=EXPECTED)
+def backfill(*, connection: str, **_: object) -> None:
+    """Read one chunk of a connection's backfill, then ring for the next and for the events."""
+    try:
+        more = backfill_work.work_on(_app(), connection)
+    except Busy:
+        log.debug("backfill.busy")
+        return
+    if more:
+        ring("backfill", connection=connection)
+    ring("publish")
+
+
 @shared_task(name="publish", queue="publish", throws=EXPECTED)
 def publish(**_: object) -> None:
     """Send what the outbox holds. Somebody already sending is as good as sending."""
@@ -64,6 +77,8 @@ def tick(**_: object) -> None:
     """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget old deliveries."""
     for work in schedule.due(_app()):
         ring(work.verb, **({"connection": work.connection} if work.connection else {}))
+    for connection in backfill_work.waiting(_app()):
+        ring("backfill", connection=connection)
     with _app().store.write() as tx:
         inbox.forget(tx)
 

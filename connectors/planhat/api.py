@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from connectors.chunks import ChunkPlan
 from connectors.faults import Misconfigured, Refused, Unintelligible
 from connectors.pacing import Timing
 from connectors.paging import BY_ID, NEWEST_FIRST, OffsetWalk, PagedBadly, Place, Step
 from connectors.planhat.check import findings
+from connectors.planhat.chunks import Parts
 from connectors.planhat.cursor import Full, Kind, State, later, newest, read
 from connectors.planhat.lists import KINDS, Lists, Probe, connect
 from connectors.planhat.neighbours import Definitions, reference
@@ -50,6 +52,7 @@ class PlanhatReader:
         self._now = account.now
         self._lists = Lists(connect(account, options, timing), options, account.fields)
         self._definitions = Definitions(self._lists)
+        self._parts = Parts(self._lists)
         self._kind: Kind | None = None if options.revenue_model == "auto" else options.revenue_model
 
     def close(self) -> None:
@@ -133,6 +136,17 @@ class PlanhatReader:
             return answers[0]
         told = ", ".join(f"{answer.answer} from {kind}" for kind, answer in zip(kinds, answers, strict=True))
         return Absent(all(answer.proof for answer in answers), told, answers[0].requested_at)
+
+    def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
+        """Ranges of `_id`, whose first four bytes are the second of its creation; see `connectors.chunks`."""
+        kind = self._kind_of(State()) or self._detect().kind
+        if kind is not None:
+            self._kind = kind
+            yield from self._parts.plan(kind, since, until)
+
+    def chunk(self, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[Page]:
+        """The deals of one range; see `connectors.chunks`."""
+        return self._definitions.with_pages(self._parts.read(chunk, cursor))
 
     def check(self) -> Iterator[Finding]:
         """Address, credentials, rights, model, first page, order and clocks, each as one finding."""

@@ -13,7 +13,21 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import deals, demo, ledger, mapping, operations, parked, reconcile, recover, runs, sandbox, serve, setup
+from edge.cli import (
+    backfill,
+    deals,
+    demo,
+    ledger,
+    mapping,
+    operations,
+    parked,
+    reconcile,
+    recover,
+    runs,
+    sandbox,
+    serve,
+    setup,
+)
 from edge.cli.exits import BUG, INTERRUPTED, UNREAD, code_of, told
 from edge.cli.terminal import Terminal, leave, open_nowhere
 
@@ -52,6 +66,7 @@ app.add_typer(demo.app)
 app.add_typer(setup.app)
 app.add_typer(operations.app)
 app.add_typer(runs.app)
+app.add_typer(backfill.group, name="backfill")
 app.add_typer(reconcile.app)
 app.add_typer(recover.app)
 app.add_typer(deals.group, name="deals")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from edge.cli.words import counts
 from pipeline.summary import Progress, Summary
@@ -25,3 +25,13 @@ def moving(title: str) -> Iterator[Progress]:
             bar.update(task, description=f"{title}: {counts(summary)}{rate}")
 
         yield tell
+
+
+@contextmanager
+def filling(title: str) -> Iterator[Callable[[int, str], None]]:
+    """A bar on stderr that fills to 100 percent, with a few words after it; gone when the work ends."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+               TextColumn("{task.fields[words]}", markup=False))  # fmt: skip
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=100, words="")
+        yield lambda percent, words: bar.update(task, completed=percent, words=words)

@@ -68,12 +68,14 @@ def lock(tx: Connection, connection_id: int) -> None:
     tx.execute(select(connections.c.id).where(connections.c.id == connection_id).with_for_update())
 
 
-def overlapping(tx: Connection, connection_id: int, since: str | None, until: str | None) -> BackfillRow | None:
-    """The first live backfill of the connection that shares creation times with these."""
+def overlapping(
+    tx: Connection, connection_id: int, since: str | None, until: str | None, *, but: int = 0
+) -> BackfillRow | None:
+    """The first live backfill of the connection, `but` this one, that shares creation times with these."""
     found = select(backfills).where(backfills.c.connection_id == connection_id, backfills.c.state.in_(LIVE))
     for row in tx.execute(found.order_by(backfills.c.id)):
         other = BackfillRow(*row)
-        if (other.since or "") < (until or "~") and (since or "") < (other.until or "~"):
+        if other.id != but and (other.since or "") < (until or "~") and (since or "") < (other.until or "~"):
             return other
     return None
 

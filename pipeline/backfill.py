@@ -1,0 +1,175 @@
+"""Backfill: read a range of a source's deals again, beside the live traffic, chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from connectors.faults import Refused, Unavailable
+from pipeline.backfill_report import Outcome, Standing, Watch, found, standing, standing_of, unwatched
+from pipeline.backfill_work import summary_of, work
+from pipeline.faults import Busy, Unknown
+from pipeline.handover import LOOK_EVERY_S, PATIENCE_S
+from pipeline.store import backfills, connections, leases
+from pipeline.store.backfills import BackfillRow
+from pipeline.store.session import now
+from pipeline.wiring import App
+
+Window = tuple[str | None, str | None]
+"""Deals created from the first instant on and before the second; None is no bound."""
+
+RESUMABLE = ("planned", "running", "paused", "cancelled", "failed")
+STOPPABLE = ("planned", "running", "paused", "failed")
+
+
+def start(app: App, connection: str, window: Window, *, wait: bool = True, watch: Watch = unwatched) -> Outcome:
+    """Plan a backfill and carry it out; without `wait`, leave both to the workers.
+
+    One of the very same range that was cut off, and that nobody works on, is gone on with. Raises `Unknown` for a
+    connection or a window that makes no sense, `Busy` when another backfill covers part of the range, and as `pull`.
+    """
+    number = begin(app, connection, window, "running", join=app.settings.broker.url == "none")
+    return _go_on(app, number, wait=wait, watch=watch)
+
+
+def begin(app: App, connection: str, window: Window, state: str, *, join: bool = False) -> int:
+    """Put down a new backfill in a state; its number. With `join`, one of the same range that was cut off will do."""
+    connected = app.connection(connection)
+    with app.store.write() as tx:
+        row = connections.enrol(tx, connection, connected.settings.source)
+        backfills.lock(tx, row.id)
+        _sensible(window, now(tx))
+        other = backfills.overlapping(tx, row.id, *window) if state == "running" else None
+        if other is None:
+            return backfills.start(tx, row.id, state, window)
+        cut_off = other.state == "running" and (other.since, other.until) == window
+        if join and cut_off and leases.is_free(tx, backfills.lease_name(other.id)):
+            backfills.resume(tx, other.id, ("running",))
+            return other.id
+        raise _covered(other)
+
+
+def resume(app: App, backfill_id: int, *, wait: bool = True, watch: Watch = unwatched) -> Outcome:
+    """Carry out what is left of a backfill that was planned, paused, cancelled or cut off; failed chunks stay failed.
+
+    Raises `Unknown`, and as `start`.
+    """
+    return _resume(app, backfill_id, wait=wait, watch=watch, failed_too=False)
+
+
+def retry(app: App, backfill_id: int, *, wait: bool = True, watch: Watch = unwatched) -> Outcome:
+    """Carry out the chunks of a backfill that failed, and those still missing; nothing that is done.
+
+    Raises `Unknown`, and as `start`.
+    """
+    return _resume(app, backfill_id, wait=wait, watch=watch, failed_too=True)
+
+
+def pause(app: App, backfill_id: int) -> Standing:
+    """Let nothing more land in a running backfill until it is resumed, whoever works on it.
+
+    Raises `Unknown` when it does not run.
+    """
+    return _stop(app, backfill_id, "paused", ("running", "paused"))
+
+
+def cancel(app: App, backfill_id: int) -> Standing:
+    """Let nothing more land in a backfill, and free its range; what has landed stays. It can still be resumed.
+
+    Raises `Unknown` when it is done.
+    """
+    return _stop(app, backfill_id, "cancelled", (*STOPPABLE, "cancelled"))
+
+
+def _resume(app: App, backfill_id: int, *, wait: bool, watch: Watch, failed_too: bool) -> Outcome:
+    with app.store.write() as tx:
+        row = found(tx, backfill_id)
+        backfills.lock(tx, row.connection_id)
+        row = found(tx, backfill_id)
+        other = backfills.overlapping(tx, row.connection_id, row.since, row.until, but=row.id)
+        if other is not None and row.state != "done":
+            raise _covered(other)
+        if failed_too:
+            backfills.reopen(tx, row.id)
+        elif row.laid_out and row.state == "failed" and backfills.next_chunk(tx, row.id) is None:
+            raise Unknown(
+                f"all that is left of backfill {row.id} are chunks that failed: `dealsync backfill retry {row.id}` "
+                "tries them again"
+            )
+        backfills.resume(tx, row.id, RESUMABLE)
+    return _go_on(app, backfill_id, wait=wait, watch=watch)
+
+
+def _stop(app: App, backfill_id: int, state: str, among: Sequence[str]) -> Standing:
+    with app.store.write() as tx:
+        row = found(tx, backfill_id)
+        if not backfills.set_state(tx, row.id, state, f"{state} by hand", among):
+            raise Unknown(f"backfill {row.id} is {row.state}: it cannot be {state}")
+        return standing_of(tx, found(tx, row.id))
+
+
+def _go_on(app: App, backfill_id: int, *, wait: bool, watch: Watch) -> Outcome:
+    """Do the work here where there is no broker; else ring for the workers, and wait for them if so wished."""
+    if app.settings.broker.url == "none" and wait:
+        summary = work(app, backfill_id, watch=watch)
+        return Outcome(summary, standing(app, backfill_id))
+    if app.settings.broker.url == "none":
+        raise Unknown(
+            f'broker.url is "none": there are no workers to leave backfill {backfill_id} to; '
+            f"run `dealsync backfill resume {backfill_id}`"
+        )
+    from pipeline.tasks import ring, use_broker
+
+    use_broker(app.settings.broker.url)
+    ring("backfill", connection=standing(app, backfill_id).connection)
+    return _await(app, backfill_id, watch) if wait else _outcome(app, backfill_id)
+
+
+def _await(app: App, backfill_id: int, watch: Watch) -> Outcome:
+    ends = time.monotonic() + PATIENCE_S
+    while True:
+        with app.store.read() as tx:
+            row, at = found(tx, backfill_id), now(tx)
+            stands, begun = standing_of(tx, row), not leases.is_free(tx, backfills.lease_name(row.id))
+        watch(stands)
+        if row.state != "running":
+            return _ended(app, row)
+        if row.reason is not None and row.due_at > at:
+            raise Unavailable(f"{row.reason}. The workers go on with backfill {row.id} at {row.due_at}")
+        if begun or row.laid_out:
+            ends = time.monotonic() + PATIENCE_S
+        elif time.monotonic() > ends:
+            raise Unavailable(f"no worker began backfill {row.id} within {PATIENCE_S:.0f} s: see that one runs")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _ended(app: App, row: BackfillRow) -> Outcome:
+    if row.state == "failed" and row.reason is not None:
+        with app.store.read() as tx:
+            refused = next(one for one in connections.all_of_them(tx) if one.id == row.connection_id)
+        if refused.state == "refused" and refused.reason == row.reason:
+            raise Refused(row.reason)
+    return _outcome(app, row.id)
+
+
+def _outcome(app: App, backfill_id: int) -> Outcome:
+    with app.store.read() as tx:
+        row = found(tx, backfill_id)
+    return Outcome(summary_of(app, row), standing(app, backfill_id))
+
+
+def _sensible(window: Window, at: str) -> None:
+    since, until = window
+    if since is not None and until is not None and since >= until:
+        raise Unknown(f"the range is empty: it begins at {since} and ends before {until}")
+    if since is not None and since > at:
+        raise Unknown(f"the range begins in the future, at {since}")
+
+
+def _covered(other: BackfillRow) -> Busy:
+    since, until = other.since or "the beginning", other.until or "now"
+    advice = {
+        "running": f"wait for it, or go on with it by `dealsync backfill resume {other.id}` if its process died",
+        "paused": f"resume it by `dealsync backfill resume {other.id}`, or cancel it",
+    }
+    return Busy(f"backfill {other.id} ({other.state}) covers {since} to {until}: {advice[other.state]}")
