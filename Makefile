@@ -36,12 +36,12 @@ test: .venv/.ready ## every test, on both databases
 chaos: .venv/.ready ## the long fault campaigns: a kill at every single commit point, a thousand histories
 	DEALSYNC_KILL_STEP=1 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
 
-check: .venv/.ready ## format, lint, types, import contracts, architecture tests
+check: .venv/.ready ## format, lint, types, import contracts, architecture and deployment tests
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) pytest -q tests/architecture
+	$(RUN) pytest -q tests/architecture tests/deploy
 
 bench: .venv/.ready ## the README's performance table, peers included
 	$(RUN) python -m benchmarks

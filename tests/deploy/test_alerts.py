@@ -1,0 +1,162 @@
+"""The alerts: expressions that Prometheus can read, over metrics that exist, each with what to do about it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge.counting import LEVELS, Counting, Level
+from tests.architecture.test_docs import check_command
+from tests.deploy.files import DEPLOY, ROOT
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Annotations(Strict):
+    summary: str
+    runbook: str
+
+
+class Severity(Strict):
+    severity: str
+
+
+class Rule(Strict):
+    """A recording rule, or an alert: as much of what `rule_files` may hold as we use."""
+
+    expr: str
+    record: str | None = None
+    alert: str | None = None
+    lasting: str | None = Field(default=None, alias="for", pattern=r"^\d+[mh]$")
+    labels: Severity | None = None
+    annotations: Annotations | None = None
+
+
+class Group(Strict):
+    name: str
+    rules: list[Rule]
+
+
+class Rules(Strict):
+    groups: list[Group]
+
+
+RULES = [
+    rule
+    for group in Rules.model_validate(yaml.safe_load((DEPLOY / "alerts.yaml").read_text())).groups
+    for rule in group.rules
+]
+ALERTS = [rule for rule in RULES if rule.alert]
+RUNBOOK = (DEPLOY / "runbook.md").read_text()
+SCALERS = [path for path in (DEPLOY / "kubernetes").rglob("*.yaml") if "ScaledObject" in path.read_text()]
+every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule.alert)
+
+
+def exposed() -> dict[str, set[str]]:
+    """The metrics of `/metrics` with their labels, as a monitor reads them once everything has happened once."""
+    counting = Counting(lambda: [Level(name, "planhat", 1) for name in LEVELS])
+    counting.received("planhat", "accepted")
+    counting.refused("planhat", "wrong")
+    families = text_string_to_metric_families(counting.text().decode())
+    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+
+
+def reasons() -> set[str]:
+    """Every reason for which a request is refused, from the code that refuses it."""
+    found = set()
+    for name in ("edge/webhooks.py", "connectors/signatures.py", "connectors/hints.py"):
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("_Refusal", "Unproven"):
+                found |= {one.value for one in node.args if isinstance(one, ast.Constant)}
+    return {one for one in found if isinstance(one, str)}
+
+
+def selectors(expression: str) -> list[promql_parser.VectorSelector]:
+    found = []
+
+    def look(node: Any) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+
+    promql_parser.walk(promql_parser.parse(expression), look)
+    return found
+
+
+def expressions() -> list[str]:
+    """What Prometheus is asked: by the rules, and by whatever scales by them."""
+    asked = [one["metadata"]["query"] for path in SCALERS for document in yaml.safe_load_all(path.read_text())
+             if document["kind"] == "ScaledObject" for one in document["spec"]["triggers"]]  # fmt: skip
+    assert asked
+    return [rule.expr for rule in RULES] + asked
+
+
+def test_every_metric_that_is_named_is_one_that_is_exposed_with_the_labels_it_has():
+    known = {**exposed(), "up": {"job", "instance"}, **{rule.record: {"connection"} for rule in RULES if rule.record}}
+    for expression in expressions():
+        found = selectors(expression)
+        assert found, expression
+        for one in found:
+            assert one.name in known, expression
+            assert {matcher.name for matcher in one.matchers.matchers} <= known[one.name], expression
+
+
+def test_every_reason_that_is_named_is_one_that_the_receiver_gives():
+    named = {
+        reason
+        for expression in expressions()
+        for one in selectors(expression)
+        for matcher in one.matchers.matchers
+        if matcher.name == "reason"
+        for reason in matcher.value.split("|")
+    }
+    assert named
+    assert named <= reasons()
+
+
+def test_every_way_of_proving_nothing_is_watched():
+    unproven = set(re.findall(r'Unproven\("(\w+)"\)', (ROOT / "connectors/signatures.py").read_text()))
+    watched = next(rule.expr for rule in ALERTS if rule.alert == "DealsyncDeliveriesUnproven")
+    assert unproven <= set(re.findall(r"\w+", watched))
+
+
+@every_alert
+def test_an_alert_says_what_is_wrong_how_bad_it_is_and_where_to_read_on(alert: Rule):
+    assert alert.labels is not None
+    assert alert.labels.severity in ("critical", "warning")
+    assert alert.annotations is not None
+    assert alert.annotations.runbook == f"deploy/runbook.md#{str(alert.alert).lower()}"
+
+
+def test_every_alert_is_in_the_runbook_and_the_runbook_knows_no_others():
+    assert re.findall(r"^### (Dealsync\w+)$", RUNBOOK, re.MULTILINE) == [rule.alert for rule in ALERTS]
+
+
+@every_alert
+def test_the_runbook_says_what_it_means_how_to_look_and_what_to_do(alert: Rule):
+    _, _, rest = RUNBOOK.partition(f"### {alert.alert}\n")
+    entry = rest.partition("\n#")[0]
+    for part in ("**Means**", "**Look**", "**Do**"):
+        assert part in entry
+
+
+def test_every_command_of_the_runbook_exists():
+    said = re.findall(r"`dealsync ([^`\n]+)`|^dealsync (.+)$", RUNBOOK, re.MULTILINE)
+    assert len(said) > 10
+    for inline, in_a_block in said:
+        check_command((inline or in_a_block).split())
+
+
+def test_an_expression_over_a_metric_that_nobody_exposes_is_found():
+    assert [one.name for one in selectors("max(dealsync_wating) > 0")] == ["dealsync_wating"]
+    assert "dealsync_wating" not in exposed()
+    with pytest.raises(ValueError, match="unclosed left parenthesis"):
+        promql_parser.parse("max(dealsync_waiting > 0")
