@@ -41,30 +41,35 @@ class Refusal(ValueError):
         self.reason = reason
 
 
-def admit(event: Event, raw: bytes | None = None) -> Admitted:
-    """The event as the ledger keeps it. `raw` is the request body it came in, when that is not `deals.events.body`.
+def admit(event: Event) -> Admitted:
+    """The event as the ledger keeps it, its raw body being `deals.events.body`.
 
     Raises `Refusal` for what contracts/openquota.md section 3 does not allow.
     """
-    checked_id("external_id", event.external_id)
-    checked_id("dedup_key", event.dedup_key)
-    if event.event_type not in _EVENT_TYPES:
+    state = read_json(event.state, "state")
+    return admitted(event.external_id, event.event_type, event.dedup_key, state, body(event))
+
+
+def admitted(external_id: str, event_type: str, dedup_key: str, state: Any, raw: bytes) -> Admitted:
+    """An event as the ledger keeps it, from what its body was read into; `state` is used up.
+
+    The four standard keys stay at the top of the state (when sent), all others go under `custom`; an object under a
+    literal key `custom` is merged with them, the others winning. Raises `Refusal`.
+    """
+    checked_id("external_id", external_id)
+    checked_id("dedup_key", dedup_key)
+    if event_type not in _EVENT_TYPES:
         raise Refusal(f"event_type: one of {', '.join(EventType)} is expected")
-    state = normalised(event.state)
-    if raw is None:
-        raw = body(event)
+    kept = _kept(state)
     if len(raw) > MAX_BODY:
         raise Refusal(f"the event has {len(raw)} bytes; the ledger takes at most {MAX_BODY}", "too_large")
-    return Admitted(event.external_id, event.event_type, event.dedup_key, raw, state)
+    return Admitted(external_id, event_type, dedup_key, raw, kept)
 
 
-def normalised(state: bytes) -> str:
-    """A `state` as the ledger keeps it: the four standard keys (when sent), and all others under `custom`.
-
-    An object under a literal key `custom` is merged with the other extras, the extras winning.
-    Raises `Refusal` when it is no JSON object or a standard key has a wrong type.
-    """
-    return _kept(read_json(state, "state"))
+def merged(before: str, state: str) -> str:
+    """A kept state over the one before: only the keys it has are changed, custom keys one by one."""
+    old, new = read_json(before.encode(), "state"), read_json(state.encode(), "state")
+    return canonical({**old, **new, "custom": {**old["custom"], **new["custom"]}}).decode()
 
 
 def checked_id(name: str, value: str) -> None:
@@ -93,50 +98,62 @@ def same_payload(one: bytes, other: bytes) -> bool:
         return False
 
 
-class Batch:
-    """A batch sorted out before any database sees it: what is refused, what waits, and each key once.
+class Once:
+    """Admitted events with each key once: `fresh`, in their order. The others are repeats within the batch."""
 
-    Answers are put in by place; `fresh` holds the events to write, in their order.
-    """
-
-    def __init__(self, events: Sequence[Event], raws: Sequence[bytes | None] | None = None) -> None:
+    def __init__(self, events: Sequence[Admitted]) -> None:
         self.fresh: list[Admitted] = []
-        self._answers: list[Answer | None] = [None] * len(events)
-        self._places: list[int] = []
-        self._repeats: list[tuple[int, int, bytes]] = []
+        self._events = events
+        self._places: list[tuple[int, bool]] = []
         first: dict[str, int] = {}
-        stopped: set[str] = set()
-        for place, event in enumerate(events):
-            if event.external_id in stopped:
-                self._answers[place] = Unsettled("not tried: an earlier event of this deal was not taken", tried=False)
-                continue
-            try:
-                admitted = admit(event, raws[place] if raws else None)
-            except Refusal as refusal:
-                self._answers[place] = Rejected(refusal.reason, str(refusal))
-                stopped.add(event.external_id)
-                continue
+        for event in events:
             index = first.setdefault(event.dedup_key, len(self.fresh))
-            if index < len(self.fresh):
-                self._repeats.append((place, index, admitted.raw))
+            repeats = index < len(self.fresh)
+            self._places.append((index, repeats))
+            if not repeats:
+                self.fresh.append(event)
+
+    def receipts(self, fresh: Sequence[Receipt]) -> list[Receipt]:
+        """Every event's receipt, given those of the fresh ones."""
+        return [
+            self._repeated(event, index, fresh[index]) if repeats else fresh[index]
+            for event, (index, repeats) in zip(self._events, self._places, strict=True)
+        ]
+
+    def _repeated(self, event: Admitted, index: int, first: Receipt) -> Receipt:
+        conflict = first.conflict or not same_payload(self.fresh[index].raw, event.raw)
+        return Receipt(
+            outcome="already_there",
+            source_event_id=first.source_event_id,
+            domain_event_id=first.domain_event_id,
+            deal_id=first.deal_id,
+            conflict=conflict,
+        )
+
+
+class Batch:
+    """A batch sorted out before any database sees it: what is refused, what waits, and `admitted` ones."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.admitted: list[Admitted] = []
+        self._answers: list[Answer | None] = []
+        stopped: set[str] = set()
+        for event in events:
+            answer: Answer | None = None
+            if event.external_id in stopped:
+                answer = Unsettled("not tried: an earlier event of this deal was not taken", tried=False)
             else:
-                self.fresh.append(admitted)
-                self._places.append(place)
+                try:
+                    self.admitted.append(admit(event))
+                except Refusal as refusal:
+                    answer = Rejected(refusal.reason, str(refusal))
+                    stopped.add(event.external_id)
+            self._answers.append(answer)
 
     def answers(self, receipts: Sequence[Receipt]) -> list[Answer]:
-        """Every event's answer, given the receipts of the fresh ones in their order."""
-        for place, receipt in zip(self._places, receipts, strict=True):
-            self._answers[place] = receipt
-        for place, index, raw in self._repeats:
-            first = receipts[index]
-            self._answers[place] = Receipt(
-                outcome="already_there",
-                source_event_id=first.source_event_id,
-                domain_event_id=first.domain_event_id,
-                deal_id=first.deal_id,
-                conflict=first.conflict or not same_payload(self.fresh[index].raw, raw),
-            )
-        return [answer for answer in self._answers if answer is not None]
+        """Every event's answer, given the receipts of the admitted ones in their order."""
+        rest = iter(receipts)
+        return [next(rest) if answer is None else answer for answer in self._answers]
 
 
 def read_json(data: bytes, what: str) -> Any:

@@ -77,6 +77,7 @@ class Introspection(BaseModel):
     api_version: str
     authenticated_as: AuthenticatedAs
     endpoints: list[str]
+    capabilities: list[str]
 
 
 class Problem(BaseModel):
@@ -85,6 +86,46 @@ class Problem(BaseModel):
     model_config = ConfigDict(extra="allow")
     error: str
     reason: str | None = None
+
+
+class KeptEvent(BaseModel):
+    """An event as the ledger keeps it; `state` is what the deal was then."""
+
+    sequence: int = Field(description="Its place among all events of the organisation.")
+    domain_event_id: str
+    source_event_id: str
+    event_type: EventType
+    dedup_key: str
+    state: dict[str, Any]
+    occurred_at: str
+
+
+class HistoryPagination(BaseModel):
+    """`next_after` is null on the last page."""
+
+    limit: int
+    after: int
+    next_after: int | None
+
+
+class History(BaseModel):
+    """Events of one deal, in their order."""
+
+    events: list[KeptEvent]
+    pagination: HistoryPagination
+
+
+class Outcome(BaseModel):
+    """What became of one event of a batch: the answer it would have had alone. 424: an earlier one was refused."""
+
+    model_config = ConfigDict(extra="allow")
+    status: int
+
+
+class BatchAnswer(BaseModel):
+    """An outcome for each event, in their order."""
+
+    results: list[Outcome]
 
 
 Answers = dict[int | str, dict[str, Any]]
@@ -96,20 +137,62 @@ def _problems(*statuses: int) -> Answers:
 
 INTROSPECT: Answers = {200: {"model": Introspection}, **_problems(401, 429, 503)}
 LIST: Answers = {200: {"model": DealList}, **_problems(400, 401, 403, 429, 503)}
-INGEST: Answers = {
-    200: {"model": Ids, "description": "The event was there already."},
-    201: {"model": Ids, "description": "The event was appended."},
-    **_problems(400, 401, 403, 409, 413, 415, 429, 503),
+HISTORY: Answers = {200: {"model": History}, **_problems(400, 401, 403, 404, 429, 503)}
+
+_REFUSED = {
+    "400": "The body says nothing the ledger could take.",
+    "401": "The key is missing, unknown or revoked.",
+    "403": "The key lacks the scope.",
+    "413": "The body is too large.",
+    "415": "The body is not JSON.",
+    "429": "The key's requests are used up.",
+    "503": "The ledger cannot be written; send the same again.",
 }
 
 
-def _ingest_body() -> dict[str, Any]:
-    """The schema written out in place: a route that reads its own body has nowhere to put shared definitions."""
-    schema = DealEvent.model_json_schema()
-    shared = schema.pop("$defs")
-    schema["properties"]["state"] = shared["State"]
-    schema["properties"]["event_type"] = {**shared["EventType"], "default": EventType.UPSERT.value}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+def with_posts(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with the paths that bring events: no route stands for them, so they are written out."""
+    event = DealEvent.model_json_schema()
+    shared = event.pop("$defs")
+    event["properties"]["state"] = shared["State"]
+    event["properties"]["event_type"] = {**shared["EventType"], "default": EventType.UPSERT.value}
+    batch = {
+        "type": "object",
+        "required": ["events"],
+        "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": 500}},
+    }
+    ids = {"200": "The event was there already.", "201": "The event was appended."}
+    posts: dict[str, tuple[str, dict[str, Any], dict[str, type[BaseModel]], dict[str, str]]] = {
+        "/v1/deals/events": ("Append an event of a deal", event, dict.fromkeys(ids, Ids), {**ids, **_REFUSED}),
+        "/v1/deals/events/batch": (
+            "Append up to 500 events",
+            batch,
+            {"200": BatchAnswer},
+            {"200": "An outcome for each event.", **_REFUSED},
+        ),
+    }
+    for path, (summary, schema, models, said) in posts.items():
+        document["paths"][path] = {"post": _posting(summary, schema, models, said)}
+    conflict = document["paths"]["/v1/deals/events"]["post"]["responses"]
+    conflict["409"] = _answer(Problem, "The key holds another payload, where the ledger is set to say so.")
+    return document
 
 
-INGEST_BODY = _ingest_body()
+def _posting(
+    summary: str, schema: dict[str, Any], models: dict[str, type[BaseModel]], said: dict[str, str]
+) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "security": [{"HTTPBearer": []}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {status: _answer(models.get(status, Problem), text) for status, text in said.items()},
+    }
+
+
+def _answer(model: type[BaseModel], said: str) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    shared = schema.pop("$defs", {})
+    for name, part in schema.get("properties", {}).items():
+        if part.get("items", {}).get("$ref"):
+            schema["properties"][name]["items"] = shared[part["items"]["$ref"].rpartition("/")[2]]
+    return {"description": said, "content": {"application/json": {"schema": schema}}}

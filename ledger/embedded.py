@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 from sqlalchemy import Connection, Engine, Row, func, select
 
 from deals.events import Event
 from deals.identity import decode_json
-from ledger import statements
-from ledger.admission import Admitted, Batch, same_payload
+from ledger import bulk, statements
+from ledger.admission import Admitted, Batch, Once, merged, same_payload
 from ledger.chain import GENESIS, event_hash, source_hash
+from ledger.choices import CONTRACT, Choices
 from ledger.engine import reading
 from ledger.faults import translated
 from ledger.ids import deal_id, ulids
-from ledger.port import Answer, LedgerDeal, LedgerRefused, Receipt
+from ledger.port import Answer, LedgerDeal, LedgerEvent, LedgerRefused, Receipt
 from ledger.rows import SOURCE, Deal, Domain, Source, projected
 from ledger.schema import ready
-from ledger.tables import deals, domain_events
+from ledger.tables import deals, domain_events, source_events
 
 ORG = "org_default"
 """The org of the ledger that comes with the store."""
@@ -33,19 +35,25 @@ class EmbeddedLedger:
     milliseconds; the ledger never lets it run backwards. May be used by any number of threads and processes at once.
     """
 
-    def __init__(self, engine: Engine, *, org: str = ORG, now: Callable[[], str]) -> None:
+    def __init__(self, engine: Engine, *, org: str = ORG, now: Callable[[], str], choices: Choices = CONTRACT) -> None:
         self._engine = engine
         self._org = org
         self._now = now
+        self._choices = choices
 
-    def append(self, events: Sequence[Event], raws: Sequence[bytes | None] | None = None) -> list[Answer]:
+    def append(self, events: Sequence[Event]) -> list[Answer]:
         """Append a batch in one transaction; see `ledger.port.Ledger.append`.
 
-        `raws` are the request bodies as they came in, kept instead of our own form of them. Raises `LedgerUnavailable`
-        when the database cannot be used: nothing is known to be in then, and the same batch may be sent again.
+        Raises `LedgerUnavailable` when the database cannot be used: nothing is known to be in then, and the same batch
+        may be sent again.
         """
-        batch = Batch(events, raws)
-        return batch.answers(self._write(batch.fresh) if batch.fresh else [])
+        batch = Batch(events)
+        return batch.answers(self.take(batch.admitted))
+
+    def take(self, events: Sequence[Admitted]) -> list[Receipt]:
+        """Append events that were admitted already; raises what `append` raises."""
+        once = Once(events)
+        return once.receipts(self._write(once.fresh) if once.fresh else [])
 
     def deals(self) -> Iterator[LedgerDeal]:
         """Every deal, streamed by id a page at a time: no transaction is held open while the caller works."""
@@ -62,8 +70,18 @@ class EmbeddedLedger:
     def newest(self, limit: int, offset: int) -> list[LedgerDeal]:
         """A page of deals, the latest changed first, also within one millisecond (contracts/openquota.md section 4)."""
         query = select(deals).where(deals.c.org_id == self._org).order_by(deals.c.last_sequence.desc())
+        if self._choices.hide_deleted:
+            query = query.where(deals.c.deleted_at.is_(None))
         with translated(), reading(self._engine) as tx:
             return [_listed(row) for row in tx.execute(query.limit(limit).offset(offset))]
+
+    def history(self, external_id: str, limit: int, after: int) -> list[LedgerEvent]:
+        """A deal's events in their order, at most `limit` after the one with the sequence `after`."""
+        domain, source = domain_events.c, source_events.c
+        mine = domain.org_id == self._org, domain.deal_id == deal_id(self._org, external_id), domain.sequence > after
+        query = select(domain_events, source.dedup_key).join(source_events, source.id == domain.source_event_id)
+        with translated(), reading(self._engine) as tx:
+            return [_kept(row) for row in tx.execute(query.where(*mine).order_by(domain.sequence).limit(limit))]
 
     def check(self) -> str:
         """One line that says which ledger this is. Raises a `LedgerFault` when its database cannot be used."""
@@ -107,6 +125,21 @@ class EmbeddedLedger:
                 )
         return receipts
 
+    def _merged(self, tx: Connection, new: Sequence[Admitted]) -> list[Admitted]:
+        """The events with the states that follow from them when a snapshot changes only the keys it has."""
+        org = self._org
+        known = select(deals.c.external_id, deals.c.state).where(
+            bulk.among(tx, deals.c.id, [deal_id(org, event.external_id) for event in new])
+        )
+        states: dict[str, str] = {row.external_id: row.state for row in tx.execute(known)}
+        found = []
+        for event in new:
+            before = states.get(event.external_id)
+            state = event.state if before is None else merged(before, event.state)
+            states[event.external_id] = state
+            found.append(msgspec.structs.replace(event, state=state))
+        return found
+
     def _record(self, tx: Connection, new: Sequence[Admitted], now: str) -> dict[str, Receipt]:
         """Write the new events, chained to the last one, and let the last of each deal be its projection."""
         org, head = self._org, _head(tx, self._org)
@@ -115,6 +148,8 @@ class EmbeddedLedger:
             Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
             for ulid, event in zip(ulids(at, len(new), head.source_event_id[len(_SRC) :]), new, strict=True)
         ]
+        if self._choices.state_merge == "merge":
+            new = self._merged(tx, new)
         latest: dict[str, Deal] = {}
         receipts: dict[str, Receipt] = {}
 
@@ -152,6 +187,18 @@ def _head(tx: Connection, org: str) -> Domain:
 def domain_event_id(source_event_id: str) -> str:
     """A source event and its domain event are a pair for ever, so they share their ULID."""
     return "dom_api_" + source_event_id[len(_SRC) :]
+
+
+def _kept(row: Row[tuple[object, ...]]) -> LedgerEvent:
+    return LedgerEvent(
+        sequence=row.sequence,
+        domain_event_id=row.id,
+        source_event_id=row.source_event_id,
+        event_type=row.event_type,
+        dedup_key=row.dedup_key,
+        state=decode_json(row.state),
+        occurred_at=row.occurred_at,
+    )
 
 
 def _listed(row: Row[tuple[object, ...]]) -> LedgerDeal:

@@ -1,153 +1,153 @@
-"""Gate: what stands before every /v1 path of the service: the key, its limit, and the headers that tell of it."""
+"""Gate: what stands before every /v1 path of the service: keys, limits, their headers, counts and the audit."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
-import threading
-import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections import Counter
 
-import msgspec
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ledger import keys
+from ledger import keys, reading
+from ledger.admission import MAX_BODY
+from ledger.counting import Counting
+from ledger.door import UNAVAILABLE, Door, Reply, bearer, problem
+from ledger.intake import Intake
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault
+from ledger.reading import Refused, Request
 
-WINDOW_S = 60
-_OPEN = "/v1/openapi.json"
-_TOUCH_EVERY_S = 60.0
+OPEN = "/v1/openapi.json"
+EVENTS, BATCH = "/v1/deals/events", "/v1/deals/events/batch"
+
+_NOTED_EVERY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-def problem(code: str, **more: Any) -> bytes:
-    """The error envelope of contracts/openquota.md section 6: a flat object, `error` first."""
-    return msgspec.json.encode({"error": code, **more})
+class Audit:
+    """Calls of known keys, written down together a moment after they were answered; a crash loses that moment's."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._calls: Counter[tuple[str, str, int]] = Counter()
+        self._writing: asyncio.Task[None] | None = None
 
-class _Refusal(NamedTuple):
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = MappingProxyType({})
+    def note(self, key: ApiKey, action: str, status: int) -> None:
+        """A request of this key ended so."""
+        self._calls[key.key_id, action, status] += 1
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
 
-
-class Windows:
-    """Fixed windows of a minute, one counter a key, in this process (contracts/openquota.md section 7)."""
-
-    def __init__(self, epoch: Callable[[], float]) -> None:
-        self._epoch = epoch
-        self._counts: dict[str, tuple[int, int]] = {}
-        self._alone = threading.Lock()
-
-    def count(self, key: ApiKey) -> tuple[bool, dict[str, str], int]:
-        """Count a request: whether it may pass, the headers that say so, and the seconds until the window ends."""
-        now = self._epoch()
-        window = int(now // WINDOW_S)
-        with self._alone:
-            since, used = self._counts.get(key.key_id, (window, 0))
-            used = used + 1 if since == window else 1
-            self._counts[key.key_id] = window, used
-        end = (window + 1) * WINDOW_S
-        headers = {
-            "X-RateLimit-Limit": str(key.rpm),
-            "X-RateLimit-Remaining": str(max(0, key.rpm - used)),
-            "X-RateLimit-Reset": str(end),
-        }
-        return used <= key.rpm, headers, math.ceil(end - now)
+    async def _write(self) -> None:
+        while self._calls:
+            await asyncio.sleep(_NOTED_EVERY_S)
+            calls, self._calls = self._calls, Counter()
+            try:
+                await run_in_threadpool(keys.note, self._engine, calls)
+            except LedgerFault as fault:
+                _log.warning("the use of keys could not be noted: %s", fault)
+                self._calls.update(calls)
+                return
 
 
 class Gate:
-    """ASGI middleware. The order of checks is the contract's: key (401), limit (429), then the route's own.
+    """ASGI middleware. The order of checks is the contract's: key (401), limit (429), scope (403), then the body.
 
-    The route finds the key as `request.state.key`. Each answer carries the limiter's headers, errors included, but
-    for a 401, where there is no key to count on.
+    Requests that bring events are answered by the intake; a route behind finds its key as `request.state.key`. Each
+    answer carries the limiter's headers, errors included, but for a 401, where there is no key to count on.
     """
 
-    def __init__(self, app: ASGIApp, *, engine: Engine, epoch: Callable[[], float] = time.time) -> None:
+    def __init__(self, app: ASGIApp, *, door: Door, intake: Intake, audit: Audit, counting: Counting) -> None:
         self._app = app
-        self._engine = engine
-        self._windows = Windows(epoch)
-        self._touched: dict[str, float] = {}
+        self._door = door
+        self._intake = intake
+        self._audit = audit
+        self._counting = counting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it here."""
         path = scope.get("path", "")
-        if scope["type"] != "http" or path == _OPEN or not (path == "/v1" or path.startswith("/v1/")):
+        if scope["type"] != "http" or path == OPEN or not (path == "/v1" or path.startswith("/v1/")):
             await self._app(scope, receive, send)
             return
-        verdict = await self._judge(scope)
-        if isinstance(verdict, _Refusal):
-            await _answer(send, verdict)
+        if scope["method"] == "POST" and path in (EVENTS, BATCH):
+            request = await _request(scope, receive, path)
+            reply, key = await self._intake.ask(bearer(scope["headers"]), request)
+            await self._answer(scope, send, reply, key)
             return
-        key, headers = verdict
-        scope.setdefault("state", {})["key"] = key
-        await self._pass(scope, receive, send, headers)
-        await self._touch(key)
-
-    async def _judge(self, scope: Scope) -> tuple[ApiKey, dict[str, str]] | _Refusal:
-        token = _bearer(scope)
-        if token is None:
-            return _Refusal(401, problem("unauthenticated", reason="send the header Authorization: Bearer <key>"))
+        token = bearer(scope["headers"])
         try:
-            key = await run_in_threadpool(keys.found, self._engine, token)
+            known = {} if token is None else await run_in_threadpool(self._door.known, [token])
         except LedgerFault as fault:
             _log.error("the key could not be looked up: %s", fault)
-            return _Refusal(503, problem("unavailable"), {"Retry-After": "1"})
-        if key is None:
-            return _Refusal(401, problem("invalid_key", reason="the key is unknown or revoked"))
-        passes, headers, wait = self._windows.count(key)
-        if not passes:
-            body = problem("rate_limited", retry_after_seconds=wait)
-            return _Refusal(429, body, {**headers, "Retry-After": str(wait)})
-        return key, headers
+            await self._answer(scope, send, UNAVAILABLE, None)
+            return
+        verdict = self._door.judge(token, known)
+        if isinstance(verdict, Reply):
+            await self._answer(scope, send, verdict, known.get(token or ""))
+            return
+        scope.setdefault("state", {})["key"] = verdict.key
+        await self._pass(scope, receive, send, verdict.headers)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
-        begun = False
+        status = 0
 
         async def with_headers(message: Message) -> None:
-            nonlocal begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                begun = True
+                status = message["status"]
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
+        key: ApiKey = scope["state"]["key"]
         try:
             await self._app(scope, receive, with_headers)
         except Exception:
             _log.exception("a request could not be answered")
-            if begun:
+            if status:
                 raise
-            await _answer(send, _Refusal(500, problem("internal_error"), headers))
+            await self._answer(scope, send, problem(500, "internal_error", headers), key)
+        else:
+            self._count(scope, key, status)
 
-    async def _touch(self, key: ApiKey) -> None:
-        """Note the use of a key after the answer has left, and not with every request."""
-        now = time.monotonic()
-        if now - self._touched.get(key.key_id, -_TOUCH_EVERY_S) < _TOUCH_EVERY_S:
-            return
-        self._touched[key.key_id] = now
-        try:
-            await run_in_threadpool(keys.touch, self._engine, key.key_id)
-        except LedgerFault as fault:
-            _log.warning("the use of a key could not be noted: %s", fault)
+    async def _answer(self, scope: Scope, send: Send, reply: Reply, key: ApiKey | None) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(reply.body))]
+        headers += [(name.lower().encode(), value.encode()) for name, value in reply.headers.items()]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        self._count(scope, key, reply.status)
 
-
-def _bearer(scope: Scope) -> str | None:
-    values = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(values) != 1:
-        return None
-    scheme, _, token = values[0].decode("latin-1").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    def _count(self, scope: Scope, key: ApiKey | None, status: int) -> None:
+        route = scope.get("route")
+        path = getattr(route, "path", None) or (scope["path"] if scope["path"] in (EVENTS, BATCH) else "other")
+        self._counting.answered(path, status)
+        if key is not None:
+            self._audit.note(key, f"{scope['method']} {path}", status)
 
 
-async def _answer(send: Send, refusal: _Refusal) -> None:
-    length = str(len(refusal.body))
-    headers = {"content-type": "application/json", "content-length": length, **refusal.headers}
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
-    await send({"type": "http.response.body", "body": refusal.body})
+async def _request(scope: Scope, receive: Receive, path: str) -> Request | Refused:
+    """The request that was sent; its body is read no further than the ledger would take it."""
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if kind.partition(b";")[0].strip().lower() != b"application/json":
+        return Refused(415, "unsupported_media_type", "send Content-Type: application/json")
+    most = MAX_BODY if path == EVENTS else reading.MAX_BATCH
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return Refused(400, "invalid_request", "the body broke off")
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            return Refused(413, "too_large", f"the body has more than {most} bytes")
+        if not message.get("more_body", False):
+            break
+    raw = b"".join(parts)
+    if path == BATCH and size > MAX_BODY:  # the loop has others to serve meanwhile
+        return await run_in_threadpool(reading.batch, raw)
+    return reading.single(raw) if path == EVENTS else reading.batch(raw)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, select, update
 
+from ledger import bulk
 from ledger.clock import utc_now
 from ledger.embedded import ORG
 from ledger.engine import reading
 from ledger.faults import translated
-from ledger.tables import api_keys
+from ledger.tables import api_keys, audit
 
 SCOPES = ("deals:write", "deals:read", "earnings:read", "plans:read")
 DEFAULT_RPM = 1000
@@ -55,6 +56,7 @@ def create(
     }
     with translated(), engine.begin() as tx:
         tx.execute(api_keys.insert().values(row))
+        _audited(tx, str(row["key_id"]), "created", 0, 1, str(row["created_at"]))
     return {
         "key_id": row["key_id"],
         "key": key,
@@ -88,22 +90,52 @@ def listed(engine: Engine) -> list[dict[str, Any]]:
 def revoke(engine: Engine, key_id: str) -> bool:
     """Revoke a key: the next request with it is refused. Whether it was in force until now."""
     in_force = (api_keys.c.key_id == key_id) & api_keys.c.revoked_at.is_(None)
+    at = utc_now()
     with translated(), engine.begin() as tx:
-        return tx.execute(update(api_keys).where(in_force).values(revoked_at=utc_now())).rowcount == 1
+        revoked = tx.execute(update(api_keys).where(in_force).values(revoked_at=at)).rowcount == 1
+        if revoked:
+            _audited(tx, key_id, "revoked", 0, 1, at)
+    return revoked
 
 
-def found(engine: Engine, key: str) -> ApiKey | None:
-    """The key in force with this text. Looked up by digest, so that timing tells nothing of the text."""
-    query = select(api_keys).where(api_keys.c.sha256 == _digest(key), api_keys.c.revoked_at.is_(None))
+def found(engine: Engine, texts: Set[str]) -> dict[str, ApiKey]:
+    """The keys in force among these texts. Looked up by digest, so that timing tells nothing of a text."""
+    digests = {_digest(text): text for text in texts}
+    if not digests:
+        return {}
     with translated(), reading(engine) as tx:
-        row = tx.execute(query).one_or_none()
-    return None if row is None else ApiKey(row.key_id, row.org_id, row.prefix, tuple(row.scopes.split()), row.rpm)
+        these = bulk.among(tx, api_keys.c.sha256, list(digests))
+        rows = tx.execute(select(api_keys).where(these, api_keys.c.revoked_at.is_(None))).all()
+    return {
+        digests[row.sha256]: ApiKey(row.key_id, row.org_id, row.prefix, tuple(row.scopes.split()), row.rpm)
+        for row in rows
+    }
 
 
-def touch(engine: Engine, key_id: str) -> None:
-    """Note that a key was used."""
+def note(engine: Engine, calls: Mapping[tuple[str, str, int], int]) -> None:
+    """Write down calls, counted by key id, method and path, and status; and that their keys were used."""
+    at = utc_now()
     with translated(), engine.begin() as tx:
-        tx.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used_at=utc_now()))
+        for (key_id, action, status), number in calls.items():
+            _audited(tx, key_id, action, status, number, at)
+        used = api_keys.c.key_id.in_(sorted({key_id for key_id, _, _ in calls}))
+        tx.execute(update(api_keys).where(used).values(last_used_at=at))
+
+
+def audited(engine: Engine, key_id: str | None = None) -> list[dict[str, Any]]:
+    """What was done with a key, or with all: `{"key_id", "action", "status", "calls", "at"}`, the oldest first."""
+    query = select(audit).order_by(audit.c.id)
+    with translated(), reading(engine) as tx:
+        rows = tx.execute(query if key_id is None else query.where(audit.c.key_id == key_id)).all()
+    return [
+        {"key_id": row.key_id, "action": row.action, "status": row.status, "calls": row.calls, "at": row.at}
+        for row in rows
+    ]
+
+
+def _audited(tx: Connection, *row: object) -> None:
+    names = ("key_id", "action", "status", "calls", "at")
+    tx.execute(audit.insert().values(dict(zip(names, row, strict=True))))
 
 
 def _check(name: str, scopes: Sequence[str], org: str, rpm: int | None) -> None:

@@ -27,7 +27,7 @@ class MemoryLedger:
         """Append events; see `ledger.port.Ledger.append`."""
         batch = Batch(events)
         with self._alone:
-            return batch.answers([self._take(event) for event in batch.fresh])
+            return batch.answers([self._take(event) for event in batch.admitted])
 
     def deals(self) -> Iterator[LedgerDeal]:
         """Every deal, as it was when asked."""

@@ -76,6 +76,19 @@ class LedgerDeal:
     updated_at: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEvent:
+    """An event as the ledger keeps it: `sequence` is its place among all of its org, `state` what the deal was then."""
+
+    sequence: int
+    domain_event_id: str
+    source_event_id: str
+    event_type: str
+    dedup_key: str
+    state: dict[str, Any]
+    occurred_at: str
+
+
 class Ledger(Protocol):
     """Where events end up."""
 

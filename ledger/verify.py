@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Result, Row, Select, delete, func, select
 
 from ledger import statements
-from ledger.admission import Refusal, derived
+from ledger.admission import Refusal, derived, merged
 from ledger.chain import GENESIS, event_hash, source_hash
 from ledger.embedded import domain_event_id
 from ledger.engine import reading
@@ -75,7 +75,7 @@ def verify(engine: Engine, org: str) -> Verdict:
     counted = {"events": 0, "deals": 0}
     try:
         with translated(), _snapshot(engine) as tx, closing(_Streams(tx)) as streams:
-            _check_events(streams, org, counted)
+            _check_events(tx, streams, org, counted)
             _check_keys(tx, org)
             _check_deals(streams, org, counted)
     except _Bad as bad:
@@ -109,7 +109,7 @@ def rebuild(engine: Engine, org: str) -> int:
     return count
 
 
-def _check_events(streams: _Streams, org: str, counted: dict[str, int]) -> None:
+def _check_events(tx: Connection, streams: _Streams, org: str, counted: dict[str, int]) -> None:
     """Follow the chain from its first event, the source events beside it: both were given their ids in one order."""
     domain = select(domain_events).where(domain_events.c.org_id == org).order_by(domain_events.c.sequence)
     received = select(source_events).where(source_events.c.org_id == org).order_by(source_events.c.id)
@@ -118,7 +118,7 @@ def _check_events(streams: _Streams, org: str, counted: dict[str, int]) -> None:
     for row in streams.of(domain):
         event = Domain._make(row)
         _check_link(event, previous)
-        _check_pair(event, next(sources, None))
+        _check_pair(tx, event, next(sources, None))
         previous = event
         counted["events"] += 1
     if (left := next(sources, None)) is not None:
@@ -141,7 +141,7 @@ def _check_link(event: Domain, previous: Domain) -> None:
         raise _Bad(table, event.id, "its ids do not follow those of the event before")
 
 
-def _check_pair(event: Domain, source: Source | None) -> None:
+def _check_pair(tx: Connection, event: Domain, source: Source | None) -> None:
     table = "ledger_source_events"
     if source is None or source.id > event.source_event_id:
         raise _Bad(table, event.source_event_id, f"missing, or its id or org was changed: {event.id} was made from it")
@@ -155,8 +155,23 @@ def _check_pair(event: Domain, source: Source | None) -> None:
         raise _Bad(table, source.id, f"raw_body could never have been taken: {refusal}") from None
     if source.source != SOURCE or source.external_id != external_id:
         raise _Bad(table, source.id, "its columns are not what raw_body says")
-    if (event.deal_id, event.event_type, event.state) != (deal_id(event.org_id, external_id), event_type, state):
+    if (event.deal_id, event.event_type) != (deal_id(event.org_id, external_id), event_type):
         raise _Bad("ledger_domain_events", event.id, "it is not what its source event says")
+    if event.state != state and event.state != _over_the_one_before(tx, event, state):
+        raise _Bad("ledger_domain_events", event.id, "it is not what its source event says")
+
+
+def _over_the_one_before(tx: Connection, event: Domain, state: str) -> str | None:
+    """What the event's state is where snapshots are merged: its own keys over those of the deal's event before."""
+    column = domain_events.c
+    earlier = select(column.state).where(
+        column.org_id == event.org_id, column.deal_id == event.deal_id, column.sequence < event.sequence
+    )
+    before = tx.execute(earlier.order_by(column.sequence.desc()).limit(1)).scalar_one_or_none()
+    try:
+        return None if before is None else merged(before, state)
+    except (Refusal, KeyError, TypeError):
+        return None
 
 
 def _check_keys(tx: Connection, org: str) -> None:

@@ -34,7 +34,7 @@ def rebuild(settings: Settings) -> int:
 
 def service_app(settings: Settings) -> Any:
     """The ledger's HTTP service over the embedded ledger, as an ASGI application."""
-    return create_app(open_store(_embedded(settings)).engine)
+    return create_app(open_store(_embedded(settings)).engine, choices=settings.ledger.choices())
 
 
 def keys_create(settings: Settings, name: str, scopes: list[str], org: str | None, rpm: int | None) -> dict[str, Any]:
@@ -47,6 +47,12 @@ def keys_list(settings: Settings) -> list[dict[str, Any]]:
     """Every key, without its text."""
     with _opened(settings) as engine:
         return keys.listed(engine)
+
+
+def keys_audit(settings: Settings, key_id: str | None) -> list[dict[str, Any]]:
+    """What was done with a key, or with every key, the oldest first."""
+    with _opened(settings) as engine:
+        return keys.audited(engine, key_id)
 
 
 def keys_revoke(settings: Settings, key_id: str) -> bool:

@@ -14,10 +14,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from connectors.registry import names
 from connectors.source import Options
 from connectors.times import Duration
+from ledger.choices import Choices
 from pipeline.addresses import base_address, broker_address, store_address
 from pipeline.faults import Unknown
 from pipeline.nearest import meant
 from pipeline.secret import HOW, Secret, reference
+
+_OF_KIND = {
+    "openquota": {"url", "api_key", "requests_per_minute"},
+    "embedded": {"conflict_status", "state_merge", "hide_deleted", "limit_over_max"},
+}
+"""Keys of `[ledger]` that only one kind of ledger knows."""
 
 CREDENTIALS = ("token", "client_id", "client_secret")
 
@@ -103,22 +110,34 @@ class BrokerSettings(_Strict):
 
 
 class LedgerSettings(_Strict):
-    """`[ledger]`: where events go. `url`, `api_key` and `requests_per_minute` belong to `openquota`."""
+    """`[ledger]`: where events go. `url`, `api_key` and `requests_per_minute` belong to `openquota`.
+
+    `conflict_status`, `state_merge`, `hide_deleted` and `limit_over_max` belong to `embedded`, see
+    `ledger.choices.Choices`.
+    """
 
     kind: Literal["embedded", "openquota"] = "embedded"
     url: Annotated[str, BeforeValidator(base_address)] = "https://api.openquota.ai/v1"
     api_key: SecretSetting | None = None
     currency: Currency = "USD"
     requests_per_minute: int | None = Field(default=None, ge=1, le=1_000_000)
+    conflict_status: Literal[200, 409] = 200
+    state_merge: Literal["replace", "merge"] = "replace"
+    hide_deleted: bool = False
+    limit_over_max: Literal["clamp", "400"] = "clamp"
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> LedgerSettings:
         if self.kind == "openquota" and self.api_key is None:
             raise ValueError(f'kind = "openquota" needs api_key; {HOW}')
-        foreign = self.model_fields_set & {"url", "api_key", "requests_per_minute"}
-        if self.kind == "embedded" and foreign:
-            raise ValueError(f'{", ".join(sorted(foreign))} can only be set with kind = "openquota"')
+        other = "openquota" if self.kind == "embedded" else "embedded"
+        if foreign := self.model_fields_set & _OF_KIND[other]:
+            raise ValueError(f'{", ".join(sorted(foreign))} can only be set with kind = "{other}"')
         return self
+
+    def choices(self) -> Choices:
+        """What the embedded ledger does where its contract leaves a choice."""
+        return Choices(self.conflict_status, self.state_merge, self.hide_deleted, self.limit_over_max)
 
 
 class Webhook(_Strict):
@@ -143,7 +162,8 @@ class Connection(_Strict):
     """`[connections.NAME]`: one configured account of a source.
 
     `options` is the source's own options model. `park_limit` is the share of a run's records that may be parked before
-    the run stops. `rates` and a `file` of `owners` are absolute paths; `mapping` is relative to the configuration.
+    the run stops; `delete_limit` the share of the living deals that a run may delete before its events are held for a
+    person. `rates` and a `file` of `owners` are absolute paths; `mapping` is relative to the configuration.
     `reconcile_every` and `account` are read by nothing yet.
     """
 
@@ -163,6 +183,7 @@ class Connection(_Strict):
     owner_policy: Literal["park", "null"] = "park"
     external_id_prefix: Prefix | None = None
     park_limit: float = Field(default=0.2, ge=0, le=1)
+    delete_limit: float = Field(default=0.1, ge=0, le=1)
     account: Text | None = None
     webhook: Webhook | None = None
     options: Options

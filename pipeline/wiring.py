@@ -154,7 +154,7 @@ def open_store(settings: Settings) -> Store:
 def open_ledger(settings: Settings, store: Store) -> Ledger:
     """The ledger of the configuration."""
     if settings.ledger.kind == "embedded":
-        return EmbeddedLedger(store.engine, now=store.now)
+        return EmbeddedLedger(store.engine, now=store.now, choices=settings.ledger.choices())
     return open_remote(settings, store.engine)
 
 

@@ -15,6 +15,7 @@ keys = typer.Typer(no_args_is_help=True, help="Keys of the ledger's API.")
 group.add_typer(keys, name="keys")
 
 _WIDTHS = {"ID": 30, "NAME": 20, "PREFIX": 14, "ORG": 14, "SCOPES": 30, "STATE": 10}
+_AUDITED = {"AT": 24, "ID": 30, "ACTION": 44, "STATUS": 6, "CALLS": 8}
 
 
 @group.command()
@@ -119,6 +120,27 @@ def list_(ctx: typer.Context, as_json: Json = False, config: Config = None, quie
     )
     if not terminal.table(_WIDTHS, rows):
         terminal.note("there are no keys")
+
+
+@keys.command()
+def audit(
+    ctx: typer.Context,
+    key_id: Annotated[str | None, typer.Argument(metavar="KEY_ID", show_default=False)] = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """What was done with a key, or with every key."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import keys_audit
+
+    found = keys_audit(terminal.settings(), key_id)
+    if terminal.json:
+        terminal.stream("audit", found)
+        return
+    rows = ([one["at"], one["key_id"], one["action"], one["status"] or "", one["calls"]] for one in found)
+    if not terminal.table(_AUDITED, rows):
+        terminal.note("nothing was done with it")
 
 
 @keys.command()

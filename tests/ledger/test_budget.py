@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ledger.budget import Budget, SharedPurse, budget_name, retry_after
-from ledger.gate import Windows
+from ledger.door import Windows
 from ledger.keys import ApiKey
 from tests.ledger.subjects import engine_at
 

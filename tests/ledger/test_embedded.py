@@ -9,16 +9,19 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine, text
 from sqlalchemy import event as listener
 
 from deals.events import Event
 from deals.identity import state_bytes
 from deals.state import DealState
+from ledger.admission import admit
+from ledger.choices import Choices
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from ledger.port import LedgerRefused, LedgerUnavailable, Receipt
-from ledger.verify import verify
+from ledger.verify import rebuild, verify
 from tests.ledger.subjects import NOW, embedded, engine_at, event, history, now
 
 ORG = "org_default"
@@ -142,7 +145,7 @@ def test_a_deleted_deal_is_marked_and_a_later_event_takes_the_mark_away(engine: 
 def test_the_body_is_kept_as_it_came_in(engine: Engine):
     raw = b'{ "external_id": "planhat:1", "state": {"amount_cents": 1} }'
     ledger = EmbeddedLedger(engine, now=now)
-    ledger.append([event()], [raw])
+    ledger.take([replace(admit(event()), raw=raw)])
     with engine.connect() as tx:
         assert bytes(tx.execute(text("SELECT raw_body FROM ledger_source_events")).scalar_one()) == raw
 
@@ -151,7 +154,7 @@ def test_the_same_body_in_another_spacing_is_no_conflict(engine: Engine):
     ledger = EmbeddedLedger(engine, now=now)
     state = b'{"stage":"open", "amount_cents":100, "owner_external_id":null, "close_date":null}'
     raw = b'{"state": %b, "external_id":"planhat:1"}' % state
-    ledger.append([event()], [raw])
+    ledger.take([replace(admit(event()), raw=raw)])
     [again] = ledger.append([event()])
     assert isinstance(again, Receipt)
     assert (again.outcome, again.conflict) == ("already_there", False)
@@ -209,3 +212,50 @@ def test_a_damaged_database_is_a_fault_that_says_what_to_do_and_no_bug(tmp_path:
     with pytest.raises(LedgerUnavailable, match="may be sent again"):
         ledger.append([Event("eu:1", "upsert", "k", state_bytes(DealState()))])
     engine.dispose()
+
+
+def test_where_snapshots_are_merged_only_the_keys_sent_are_changed_and_it_verifies(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now, choices=Choices(state_merge="merge"))
+    first = Event("a", "upsert", "k1", b'{"amount_cents":1,"stage":"open","region":"EU","tier":1}')
+    ledger.append([first, Event("a", "upsert", "k2", b'{"stage":null,"tier":2}')])
+    ledger.append([Event("a", "upsert", "k3", b'{"amount_cents":5}')])
+    [deal] = ledger.deals()
+    assert deal.state == {"amount_cents": 5, "stage": None, "custom": {"region": "EU", "tier": 2}}
+    assert verify(engine, ORG).ok
+    before = engine_rows(engine)
+    assert rebuild(engine, ORG) == 1
+    assert engine_rows(engine) == before
+
+
+def test_a_merged_state_that_does_not_follow_is_found(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now, choices=Choices(state_merge="merge"))
+    ledger.append([event(amount=1)])
+    forged = replace(admit(event(key="k2", amount=2)), state='{"amount_cents":3,"custom":{}}')
+    EmbeddedLedger(engine, now=now).take([forged])
+    verdict = verify(engine, ORG)
+    assert not verdict.ok
+    assert verdict.first_bad is not None
+    assert "not what its source event says" in verdict.first_bad["why"]
+
+
+def engine_rows(engine: Engine) -> list[object]:
+    with engine.connect() as tx:
+        return list(tx.execute(text("SELECT * FROM ledger_deals ORDER BY id")).all())
+
+
+def test_deleted_deals_are_left_out_of_the_list_where_that_is_set(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now, choices=Choices(hide_deleted=True))
+    ledger.append([event(), event("b", "k2"), event("b", "k3", kind="delete")])
+    assert [deal.external_id for deal in ledger.newest(5, 0)] == ["planhat:1"]
+    assert len(list(ledger.deals())) == 2, "we ourselves compare every deal"
+    ledger.append([event("b", "k4")])
+    assert len(ledger.newest(5, 0)) == 2
+
+
+def test_the_history_of_a_deal_is_its_own_events_in_their_order(engine: Engine):
+    ledger = EmbeddedLedger(engine, now=now)
+    ledger.append([event(key=f"k{n}", amount=n) for n in range(5)] + [event("b", "other")])
+    first = ledger.history("planhat:1", 3, 0)
+    rest = ledger.history("planhat:1", 3, first[-1].sequence)
+    assert [(one.dedup_key, one.state["amount_cents"]) for one in [*first, *rest]] == [(f"k{n}", n) for n in range(5)]
+    assert ledger.history("nobody", 3, 0) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger import keys
+from ledger.choices import Choices
 from ledger.ids import deal_id
 from ledger.service import create_app
 from ledger.verify import verify
@@ -78,7 +80,7 @@ def test_a_key_with_another_state_is_200_with_the_first_ids_and_says_conflict(se
 def test_a_conflict_is_409_where_that_is_set(sqlite_url: str):
     with (
         engine_at(sqlite_url) as engine,
-        served(create_app(engine, conflict_status=409)) as address,
+        served(create_app(engine, choices=Choices(conflict_status=409))) as address,
         Service(engine, address).client() as client,
     ):
         first = client.post("/v1/deals/events", json=EVENT).json()
@@ -251,7 +253,13 @@ def test_introspection_shows_the_key_but_not_its_text(service: Service):
 def test_the_openapi_document_needs_no_key_and_describes_the_paths(service: Service):
     document = httpx.get(f"{service.address}/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {"/v1/deals/events", "/v1/deals", "/v1/"}
+    assert set(document["paths"]) == {
+        "/v1/",
+        "/v1/deals",
+        "/v1/deals/events",
+        "/v1/deals/events/batch",
+        "/v1/deals/{external_id}/events",
+    }
     ingest = document["paths"]["/v1/deals/events"]["post"]
     assert "$defs" not in json.dumps(document)
     assert ingest["requestBody"]["content"]["application/json"]["schema"]["required"] == ["external_id", "state"]
@@ -313,6 +321,106 @@ def test_many_posts_at_once_share_commits_and_the_same_key_gets_the_same_ids(ser
     assert len({(key, one) for _, key, one in answers}) == len({one for _, _, one in answers}) == 20
     assert len(history(service.engine, service.org)) == 20
     assert verify(service.engine, service.org).ok
+
+
+def test_a_deal_tells_its_history_in_pages(service: Service):
+    with service.client() as client:
+        for n in range(3):
+            client.post(
+                "/v1/deals/events", json=EVENT | {"external_id": "a/b ü", "dedup_key": f"k{n}", "state": {"n": n}}
+            )
+        first = client.get("/v1/deals/a%2Fb%20%C3%BC/events?limit=2").json()
+        assert [(one["dedup_key"], one["state"]["custom"]["n"]) for one in first["events"]] == [("k0", 0), ("k1", 1)]
+        after = first["pagination"]["next_after"]
+        last = client.get(f"/v1/deals/a/b ü/events?limit=2&after={after}").json()
+        assert [one["dedup_key"] for one in last["events"]] == ["k2"]
+        assert last["pagination"]["next_after"] is None
+        assert client.get("/v1/deals/nobody/events").json()["error"] == "not_found"
+    with service.client(org="org_other") as stranger:
+        assert stranger.get("/v1/deals/a%2Fb%20%C3%BC/events").status_code == 404
+    with service.client(["deals:write"]) as writer:
+        assert writer.get("/v1/deals/a/events").status_code == 403
+
+
+def test_a_batch_is_answered_event_by_event_and_a_refused_one_stops_its_deal(service: Service):
+    def one(deal: str, key: str, **state: object) -> dict[str, object]:
+        return {"external_id": deal, "dedup_key": key, "state": state}
+
+    sent = [
+        one("a", "1"),
+        one("b", "2", amount_cents=1.5),
+        one("b", "3"),
+        one("a", "1"),
+        one("a", "1", x=1),
+        one("c", "4"),
+    ]
+    with service.client() as client:
+        answer = client.post("/v1/deals/events/batch", json={"events": sent})
+        results = answer.json()["results"]
+        assert [result["status"] for result in results] == [201, 400, 424, 200, 200, 201]
+        assert results[3]["domain_event_id"] == results[0]["domain_event_id"]
+        assert "conflict" not in results[3]
+        assert results[4]["conflict"] is True
+        assert "amount_cents" in results[1]["reason"]
+        assert answer.headers["x-ratelimit-remaining"] == "999"
+        assert client.get("/v1/").json()["capabilities"] == ["batch", "history"]
+    assert history(service.engine, service.org) == [("a", "1"), ("c", "4")]
+    assert verify(service.engine, service.org).ok
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"{}", b'{"events":[]}', b'{"events":{}}', b'{"events":[' + b"1," * 500 + b"1]}"]
+)
+def test_a_batch_that_is_none_is_400(service: Service, body: bytes):
+    with service.client() as client:
+        answer = client.post("/v1/deals/events/batch", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+def test_a_page_over_the_limit_is_400_where_that_is_set(sqlite_url: str):
+    with (
+        engine_at(sqlite_url) as engine,
+        served(create_app(engine, choices=Choices(limit_over_max="400"))) as address,
+        Service(engine, address).client() as client,
+    ):
+        assert client.get("/v1/deals?limit=501").json() == {"error": "invalid_request", "reason": "limit: at most 500"}
+        assert client.get("/v1/deals?limit=500").status_code == 200
+
+
+def test_the_metrics_count_requests_and_what_became_of_events(service: Service):
+    with service.client() as client:
+        for state in ({}, {}, {"x": 1}):
+            client.post("/v1/deals/events", json={"external_id": "m", "dedup_key": "m", "state": state})
+        client.get("/v1/deals/m/events")
+    told = httpx.get(f"{service.address}/metrics").text
+    assert 'dealsync_ledger_events_total{outcome="conflict"}' in told
+    assert 'dealsync_ledger_requests_total{path="/v1/deals/events",status="201"}' in told
+    assert 'path="/v1/deals/{external_id}/events"' in told or 'path="/v1/deals/{external_id:path}/events"' in told
+
+
+def test_a_conflict_is_logged_with_its_key(service: Service, caplog: pytest.LogCaptureFixture):
+    with service.client() as client:
+        for state in ({}, {"x": 1}):
+            client.post("/v1/deals/events", json={"external_id": "m", "dedup_key": "the-key", "state": state})
+    assert any("the-key" in record.getMessage() for record in caplog.records)
+
+
+def test_each_call_of_a_key_is_audited(service: Service):
+    made = keys.create(service.engine, name="test", scopes=["deals:read"], org=service.org)
+    with service.with_key(made["key"]) as client:
+        client.get("/v1/deals")
+        client.get("/v1/deals")
+        client.post("/v1/deals/events", json=EVENT)
+    ends = time.monotonic() + 10
+    wanted = {("created", 0): 1, ("GET /v1/deals", 200): 2, ("POST /v1/deals/events", 403): 1}
+    while True:  # it is written a moment after the answer
+        told: Counter[tuple[str, int]] = Counter()
+        for row in keys.audited(service.engine, made["key_id"]):
+            told[row["action"], row["status"]] += row["calls"]
+        if told == wanted:
+            break
+        assert time.monotonic() < ends, told
+        time.sleep(0.05)
 
 
 def test_the_use_of_a_key_is_noted(service: Service):
