@@ -43,7 +43,7 @@ def begin(app: App, connection: str, window: Window, state: str, *, join: bool =
         if other is None:
             return backfills.start(tx, row.id, state, window)
         cut_off = other.state == "running" and (other.since, other.until) == window
-        if join and cut_off and leases.is_free(tx, backfills.lease_name(other.id)):
+        if join and cut_off and backfills.lease_name(other.id) not in leases.held(tx):
             backfills.resume(tx, other.id, ("running",))
             return other.id
         raise _covered(other)
@@ -130,7 +130,7 @@ def _await(app: App, backfill_id: int, watch: Watch) -> Outcome:
     while True:
         with app.store.read() as tx:
             row, at = found(tx, backfill_id), now(tx)
-            stands, begun = standing_of(tx, row), not leases.is_free(tx, backfills.lease_name(row.id))
+            stands, begun = standing_of(tx, row), backfills.lease_name(row.id) in leases.held(tx)
         watch(stands)
         if row.state != "running":
             return _ended(app, row)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from connectors.chunks import ChunkPlan
+from connectors.cpod import chunks
 from connectors.cpod.check import findings
 from connectors.cpod.cursor import Hide, Place, Scan, State, read
 from connectors.cpod.lists import DEALS, Lists, TurnedDown
@@ -105,6 +107,14 @@ class CpodReader:
     def reference(self, name: str) -> Iterator[Sequence[Entry]]:
         """Accounts, contacts, users, or per deal its primary quote or the sum of its line items (section 8)."""
         return entries(self._lists, name)
+
+    def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
+        """One part with everything, the bounds minded as it is read; see `connectors.chunks`."""
+        yield chunks.plan(since, until)
+
+    def chunk(self, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[Page]:
+        """The deals of the one part; see `connectors.chunks`."""
+        return chunks.within(self.everything(cursor), chunk)
 
     def check(self) -> Iterator[Finding]:
         """Address, credentials, rights, clocks, the shape of pages, and cPod's own traps, each as one finding."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from connectors.chunks import ChunkPlan
 from connectors.faults import Misconfigured
+from connectors.leadlex import chunks
 from connectors.leadlex.audit import Deletions
 from connectors.leadlex.check import findings
 from connectors.leadlex.cursor import Scan, State, Under, later, read
@@ -41,6 +43,7 @@ class LeadlexReader:
         self._now = account.now
         self._lists = Lists(account, options, timing)
         self._exports = Exports(self._lists, account.now)
+        self._whole: Wholeness | None = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -123,6 +126,22 @@ class LeadlexReader:
     def one(self, source_id: str) -> Found | Absent:
         """One deal by its id."""
         return self._lists.one(source_id)
+
+    def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
+        """Windows of the creation date; see `connectors.chunks`."""
+        return chunks.plan(self._lists, self._exports, (since, until), self._now())
+
+    def chunk(self, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[Page]:
+        """The deals of one window; see `connectors.chunks`."""
+        whole = self._whole = self._whole or Wholeness(self._lists, State())
+        for step, rows in chunks.steps(self._lists, chunk, cursor):
+            yield Page(
+                records=whole.complete(step.listed._replace(rows=rows)),
+                spoiled=rows.spoiled,
+                requested_at=step.listed.requested_at,
+                cursor=chunks.cursor_of(step),
+                notes=(*whole.notes, *step.scan.doubts),
+            )
 
     def check(self) -> Iterator[Finding]:
         """Address, credentials, rights, quota, first page, clocks and webhooks, each as one finding."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace as with_fields
 from datetime import timedelta
 from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
+from connectors.chunks import ChunkPlan
 from connectors.faults import Misconfigured
+from connectors.monaco import chunks
 from connectors.monaco.check import findings
 from connectors.monaco.cursor import Full, Seen, State, newest, read
 from connectors.monaco.fields import Schemas
@@ -104,6 +107,19 @@ class MonacoReader:
         if name == "users":
             return users(self._lists, self._schemas.schema(self._now()))
         raise Misconfigured(f"monaco has no reference data called {name[:40]!r}; it has accounts and users")
+
+    def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
+        """Ranges of `created_at`; see `connectors.chunks`."""
+        return chunks.plan(self._lists, since, until)
+
+    def chunk(self, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[Page]:
+        """The opportunities of one range; see `connectors.chunks`."""
+        self._notes = {}
+        self._informed(State())
+        for step, rows in chunks.steps(self._lists, chunk, cursor):
+            self._note(*step.doubts)
+            page = self._page(step, None)
+            yield with_fields(page, records=rows.records, spoiled=rows.spoiled, cursor=chunks.cursor_of(step))
 
     def check(self) -> Iterator[Finding]:
         """Address, credentials, rights, clocks, first page, amount, changes, stages, single reads: each a finding."""

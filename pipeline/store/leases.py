@@ -46,12 +46,6 @@ def held(tx: Connection) -> set[str]:
     return set(tx.execute(select(leases.c.name).where(leases.c.expires_at > now(tx))).scalars())
 
 
-def is_free(tx: Connection, name: str) -> bool:
-    """Whether nobody holds a lease now."""
-    expires = tx.execute(select(leases.c.expires_at).where(leases.c.name == name)).scalar_one_or_none()
-    return expires is None or expires <= now(tx)
-
-
 @contextmanager
 def hold(store: Store, name: str) -> Iterator[Lease]:
     """Take a lease for the length of a `with` block, renewed from a thread. Raises `Busy` when it is held."""
