@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import promql_parser
@@ -153,6 +156,31 @@ def test_every_command_of_the_runbook_exists():
     assert len(said) > 10
     for inline, in_a_block in said:
         check_command((inline or in_a_block).split())
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="this machine has no Prometheus to ask")
+def test_prometheus_itself_fires_each_alert_when_it_should_and_not_before(tmp_path: Path):
+    """Annotations are left out: promtool would compare their words too."""
+    rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        rule.pop("annotations", None)
+    (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(rules))
+    shutil.copy(Path(__file__).parent / "alerts_history.yaml", tmp_path)
+    promtool = shutil.which("promtool")
+    checked = subprocess.run([promtool, "check", "rules", DEPLOY / "alerts.yaml"], capture_output=True, check=False)
+    assert checked.returncode == 0, checked.stderr.decode()
+    done = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "alerts_history.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_history_in_which_it_fires_and_one_in_which_it_does_not():
+    history = yaml.safe_load((Path(__file__).parent / "alerts_history.yaml").read_text())
+    asked = [one for test in history["tests"] for one in test["alert_rule_test"]]
+    names = {str(rule.alert) for rule in ALERTS}
+    assert {one["alertname"] for one in asked if one["exp_alerts"]} == names
+    assert {one["alertname"] for one in asked if not one["exp_alerts"]} == names
 
 
 def test_an_expression_over_a_metric_that_nobody_exposes_is_found():
