@@ -149,11 +149,11 @@ def _webhook(tenant: Any, _: str, body: Body) -> Body:
     url = str(body.get("url", ""))
     if not url.startswith(("http://", "https://")):
         raise Wrong(400, '"url" must be the receiver\'s, such as http://127.0.0.1:8700/webhooks/planhat')
-    client = httpx.Client(timeout=_PATIENCE_S, trust_env=False)
 
     def post(delivery: Outgoing) -> int:
         headers = {"content-type": "application/json", **delivery.headers}
-        return client.post(url, content=delivery.body, headers=headers).status_code
+        sent = httpx.post(url, content=delivery.body, headers=headers, timeout=_PATIENCE_S, trust_env=False)
+        return sent.status_code
 
     tenant.notify(post)
     return {"url": url, "secret": tenant.webhook_secret, "since": datetime.now(UTC).isoformat(timespec="seconds")}
