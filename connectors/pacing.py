@@ -1,12 +1,12 @@
-"""Pacing: keeps our requests within the limits of an account, and says how long to wait after a failed one."""
+"""Pacing: what limits an account's requests, who is asked before one is sent, and how long a failed one waits."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -31,25 +31,35 @@ def backoff(attempt: int, chance: random.Random, *, cap: float = 60.0) -> float:
     return chance.uniform(0, min(cap, 2.0 ** min(attempt - 1, 10)))
 
 
-class Pacer:
-    """Never more than `count` requests within any `seconds`, for each of the limits given as (count, seconds).
+class Limit(NamedTuple):
+    """At most so many requests within any `seconds`; where `aligned`, within each whole multiple of them instead.
 
-    It remembers when the last requests were let go, so a limit holds over every window, not over fixed ones. One
-    process paces itself only; what others spend from the same account shows as 429.
+    Multiples are counted from the epoch, so that an aligned day begins at midnight UTC.
     """
 
-    def __init__(self, limits: Sequence[tuple[int, float]], monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._windows = [(seconds, deque[float](maxlen=count)) for count, seconds in limits]
+    requests: int
+    seconds: float
+    aligned: bool = False
 
-    def wait(self) -> float:
-        """Seconds until the next request may go; 0 when it may go now."""
-        now = self._monotonic()
-        waits = [sent[0] + seconds - now for seconds, sent in self._windows if sent and len(sent) == sent.maxlen]
-        return max(0.0, *waits) if waits else 0.0
 
-    def spend(self) -> None:
-        """A request goes now."""
-        now = self._monotonic()
-        for _, sent in self._windows:
-            sent.append(now)
+class News(NamedTuple):
+    """What an answer told of the account's budget: so many more requests within the next `seconds`; 0 is a hold."""
+
+    left: int
+    seconds: float
+
+
+class Permits(Protocol):
+    """What a transport asks before it sends, so that all who use an account keep to its limits together."""
+
+    def take(self) -> float:
+        """Seconds until a request may go; 0 when it may go now, and then it is counted."""
+        ...
+
+    def learned(self, news: News) -> None:
+        """An answer told something of the budget. It holds back all who use the account."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be asked: what was taken and not used is given back."""
+        ...

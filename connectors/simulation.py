@@ -34,7 +34,7 @@ class SimClock:
     """The simulated server's clock: it stands still until someone moves it.
 
     A write takes `tick` of simulated time, so that two writes differ in their time stamps; `SimClock(tick=timedelta())`
-    gives equal ones. `monotonic` and `sleep` may be handed to a client in place of those of `time`.
+    gives equal ones. `monotonic`, `epoch` and `sleep` may be handed to a client in place of those of `time`.
     """
 
     def __init__(self, start: datetime = START, *, tick: timedelta = timedelta(milliseconds=1)) -> None:
@@ -58,6 +58,10 @@ class SimClock:
     def monotonic(self) -> float:
         """Seconds since the start."""
         return (self.now - self._start).total_seconds()
+
+    def epoch(self) -> float:
+        """Now, in seconds since the epoch."""
+        return self.now.timestamp()
 
     def sleep(self, seconds: float) -> None:
         """A sleep that costs no time."""

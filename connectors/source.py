@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
 from connectors.hints import Webhooks
+from connectors.pacing import DAY, HOUR, MINUTE, Limit, Permits
 from connectors.times import Duration
 
 Cursor: TypeAlias = dict[str, Any]
@@ -166,6 +167,15 @@ class Options(BaseModel):
         """What these options decide about reading a record: keyword arguments of `mappings.rules.Rules`."""
         return {}
 
+    def limits(self) -> Sequence[Limit]:
+        """What all who use the account may send together: what the options state, or the source itself does."""
+        limits = (
+            (self.requests_per_minute, MINUTE),
+            (self.requests_per_hour, HOUR),
+            (self.requests_per_day, DAY),
+        )
+        return [Limit(count, seconds) for count, seconds in limits if count is not None]
+
     def least_interval(self) -> timedelta:
         """Pulls by schedule are at least so far apart, whatever `pull_every` says: what a small quota can bear."""
         return timedelta(0)
@@ -178,7 +188,8 @@ class Account:
     `credentials` maps the configuration's key (`token`, `client_id`, `client_secret`) to the secret itself.
     `options` is the source's own options model, validated. `fields` maps each kind to the record keys that the
     mapping claims. `now` is the database's clock. `give_up_after_s` bounds how long a dead other side is retried.
-    `transport` is for tests and the demo: requests go there instead of to the network.
+    `transport` is for tests and the demo: requests go there instead of to the network. `permits` is asked before every
+    request, and given back with the reader; without one, the reader keeps to the options' limits by itself.
     """
 
     name: str
@@ -189,6 +200,7 @@ class Account:
     now: Callable[[], str]
     give_up_after_s: float = 30.0
     transport: httpx.BaseTransport | None = None
+    permits: Permits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,15 +16,17 @@ import structlog
 
 from connectors.body import TooLarge, drain, read_body
 from connectors.faults import Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
-from connectors.pacing import DAY, HOUR, MINUTE, Pacer, Timing, backoff
-from connectors.source import Account, Options
+from connectors.pacing import News, Permits, Timing, backoff
+from connectors.permits import Held, OwnPurse
+from connectors.source import Account
+from connectors.spending import Terms
 from connectors.times import iso, shifted
 
 T = TypeVar("T")
 
-Told: TypeAlias = Callable[[int, httpx.Headers, str], float | None]
-"""Reads what an answer tells of the account's budget: its status, its headers and the database's time just before it
-was asked for become the seconds in which nothing more should be sent, or None."""
+Told: TypeAlias = Callable[[int, httpx.Headers, str], News | None]
+"""Reads what an answer tells of the account's budget, from its status, its headers and the database's time just before
+it was asked for; None when it tells nothing."""
 
 MAX_BYTES = 32 * 1024 * 1024
 """No answer may be larger than this once decompressed."""
@@ -134,8 +136,8 @@ class Transport:
     """One account's HTTP. `hints` adds advice to the messages of a status, such as what a 401 may mean there; `told`
     reads the vendor's own headers about the budget of requests.
 
-    Requests are let go one at a time by the account's limits; a failed one is sent again with full jitter until
-    `give_up_after_s` is over, and `Retry-After` is honoured.
+    A permit of the account is taken for every request, and what answers tell of the budget is told to all who share it.
+    A failed request is sent again with full jitter until `give_up_after_s` is over, and `Retry-After` is honoured.
     """
 
     def __init__(
@@ -159,7 +161,8 @@ class Transport:
         self._told = told
         self._quiet_until = float("-inf")
         self._timeout_s = account.options.timeout.total_seconds()
-        self._pacer = Pacer(_limits(account.options), self._timing.monotonic)
+        self._permits = account.permits or _own_permits(account, self._timing)
+        self._under_way = False
         self._client = httpx.Client(
             base_url=url,
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "dealsync", **headers},
@@ -174,8 +177,9 @@ class Transport:
         return f"Transport({self._shown!r})"
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and give back the permits that were not used."""
         self._client.close()
+        self._permits.close()
 
     def ask(self, what: Ask, read: Callable[[Answer], T]) -> T:
         """Send a request until it is answered, and return what `read` makes of the answer.
@@ -205,6 +209,8 @@ class Transport:
     def _wait(self, passing: _Passing, attempt: int, started: float) -> None:
         wait = passing.wait_s if passing.wait_s is not None else backoff(attempt, self._timing.chance)
         spent = self._timing.monotonic() - started
+        if passing.limited or passing.wait_s is not None:
+            self._permits.learned(News(0, wait))
         if spent + wait > self._give_up_after_s:
             if passing.limited or passing.wait_s is not None:
                 stated = _LIMITED_S if passing.wait_s is None else passing.wait_s
@@ -217,17 +223,19 @@ class Transport:
         self._pace()
 
     def _pace(self) -> None:
-        wait = self._pacer.wait()
-        if wait > _LONGEST_PACING_S:
-            message = f"our own limit of requests to {self.host} is used up for another {wait:.0f} s"
-            raise RateLimited(message, retry_after_s=wait)
-        quiet = self._quiet_until - self._timing.monotonic()
-        if quiet > max(wait, _LONGEST_PACING_S):
-            message = f"{self.host} lets us send no more requests for another {quiet:.0f} s"
-            raise RateLimited(message, retry_after_s=quiet)
-        if (wait := max(wait, quiet)) > 0:
+        """Take a permit. A run under way is paced by up to a minute; whoever comes to a spent budget is told so."""
+        patience = max(_LONGEST_PACING_S, self._give_up_after_s) if self._under_way else self._give_up_after_s
+        waited = 0.0
+        while (wait := self._permits.take()) > 0:
+            if waited + wait > patience:
+                until = shifted(self._now(), timedelta(seconds=wait))
+                raise RateLimited(
+                    f"the requests that {self.host} allows are used up for another {wait:.0f} s; it goes on at {until}",
+                    retry_after_s=wait,
+                )
             self._timing.sleep(wait)
-        self._pacer.spend()
+            waited += wait
+        self._under_way = True
 
     def _attempt(self, what: Ask, attempt: int, left: float) -> Answer:
         timeout = self._timeout_s if attempt == 1 else min(self._timeout_s, max(1.0, left))
@@ -263,9 +271,12 @@ class Transport:
         return Answer(status, response.headers, body, requested_at, took)
 
     def _heed(self, status: int, headers: httpx.Headers, requested_at: str) -> None:
-        quiet = None if self._told is None else self._told(status, headers, requested_at)
-        if quiet is not None:
-            self._quiet_until = max(self._quiet_until, self._timing.monotonic() + quiet)
+        news = None if self._told is None else self._told(status, headers, requested_at)
+        if news is None:
+            return
+        self._permits.learned(news)
+        if news.left <= 0:
+            self._quiet_until = max(self._quiet_until, self._timing.monotonic() + news.seconds)
 
     def _receive(self, what: Ask, response: httpx.Response, deadline: float) -> bytes:
         status = response.status_code
@@ -340,13 +351,11 @@ def _host(location: str) -> str:
     return host[:100] if _HOST.fullmatch(host) else "nowhere"
 
 
-def _limits(options: Options) -> list[tuple[int, float]]:
-    limits = (
-        (options.requests_per_minute, MINUTE),
-        (options.requests_per_hour, HOUR),
-        (options.requests_per_day, DAY),
-    )
-    return [(count, seconds) for count, seconds in limits if count is not None]
+def _own_permits(account: Account, timing: Timing) -> Permits:
+    """Permits of nobody but us, on the database's clock as it was when we began."""
+    began, at = timing.monotonic(), datetime.fromisoformat(account.now()).timestamp()
+    purse = OwnPurse(lambda: at + timing.monotonic() - began)
+    return Held(purse, Terms(account.options.limits()), monotonic=timing.monotonic)
 
 
 def _http_date(text: str) -> datetime | None:

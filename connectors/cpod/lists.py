@@ -17,7 +17,7 @@ from connectors.cpod.options import CpodOptions
 from connectors.cpod.tokens import Tokens
 from connectors.envelopes import opened
 from connectors.faults import Unintelligible
-from connectors.pacing import Timing
+from connectors.pacing import News, Timing
 from connectors.slicing import Sliced, Slicer
 from connectors.source import Absent, Account, Found, Record, Spoiled
 from connectors.transport import Answer, Ask, Transport, base_url
@@ -131,18 +131,18 @@ def connect(account: Account, timing: Timing) -> Transport:
     return Transport(account, {}, hints=hints, timing=timing, told=told)
 
 
-def told(status: int, headers: httpx.Headers, requested_at: str) -> float | None:
-    """How long to be silent by `X-RateLimit-Remaining` and `-Reset`, where cPod sends them (section 11).
+def told(status: int, headers: httpx.Headers, requested_at: str) -> News | None:
+    """What `X-RateLimit-Remaining` and `-Reset` leave us, where cPod sends them (section 11).
 
     The reset is taken for a moment when it is too large to be a number of seconds.
     """
     remaining, reset = headers.get("x-ratelimit-remaining", ""), headers.get("x-ratelimit-reset", "")
-    if not (_DIGITS.fullmatch(reset) and (remaining == "0" or status == 429)):
+    if not _DIGITS.fullmatch(reset) or not (_DIGITS.fullmatch(remaining) or status == 429):
         return None
     seconds = float(reset)
     if seconds > _LONGEST_RESET_S:
         seconds -= datetime.fromisoformat(requested_at).timestamp()
-    return min(max(seconds, 0.0), _LONGEST_RESET_S)
+    return News(0 if status == 429 else int(remaining), min(max(seconds, 0.0), _LONGEST_RESET_S))
 
 
 def bare(body: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -72,7 +71,7 @@ class Lists:
     def __init__(self, account: Account, options: LeadlexOptions, timing: Timing | None = None) -> None:
         self.options = options
         self.quota = Quota(options)
-        self.transport = _connect(account, options, self.quota, timing)
+        self.transport = _connect(account, self.quota, timing)
         self.claimed = account.fields.get(KIND, frozenset())
         self._slicer = Slicer(KIND, id_key="id", version_key="updated_date")
 
@@ -183,11 +182,10 @@ class Lists:
             self.quota.exporting = False
 
 
-def _connect(account: Account, options: LeadlexOptions, quota: Quota, timing: Timing | None) -> Transport:
+def _connect(account: Account, quota: Quota, timing: Timing | None) -> Transport:
     """The transport of an account, with its key and with what LeadLex's refusals may mean.
 
-    The day is counted from midnight by `quota`, not over any 24 hours, so the transport is not told of it. Raises
-    `Misconfigured` for a base URL or a key that cannot work.
+    Raises `Misconfigured` for a base URL or a key that cannot work.
     """
     key = header_value(account.credentials.get("token", ""), "token")
     host = base_url(account.base_url).host
@@ -197,8 +195,7 @@ def _connect(account: Account, options: LeadlexOptions, quota: Quota, timing: Ti
         404: f"{host} has no such list; base_url must end before /v1, as in "
         "https://data.leadlex.com/functions/v1/api-gateway",
     }
-    paced = dataclasses.replace(account, options=options.model_copy(update={"requests_per_day": None}))
-    return Transport(paced, {"Authorization": f"Bearer {key}"}, hints=hints, timing=timing, told=quota.told)
+    return Transport(account, {"Authorization": f"Bearer {key}"}, hints=hints, timing=timing, told=quota.told)
 
 
 def _rows(body: bytes, name: str, shape: type[list[T]]) -> list[T]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from connectors.pacing import DAY, Limit
 from connectors.source import Options
 
 Plan = Literal["starter", "pro", "org"]
@@ -25,8 +27,8 @@ class LeadlexOptions(Options):
     """Settings of `[connections.<name>.options]` for the source `leadlex` (contracts/leadlex.md).
 
     `plan` (section 11): what the workspace has booked; it decides `requests_per_minute`, unless that is set, and how
-    far pulls lie apart. `requests_per_day` is a limit of your own; the vendor's is read from its headers, and is the
-    plan's where there are none. `reserve` (section 11): the share of the vendor's day left to other integrations.
+    far pulls lie apart. `requests_per_day` is a limit of your own in place of the plan's; what the vendor's headers say
+    is left counts beside it. `reserve` (section 11): the share of the vendor's day left to other integrations.
     `page_size` (section 3): at most 100.
     `use_csv_export` (section 15): sweeps hold the ids of a CSV export against the list. `export_limit`: rows asked for
     in one export; exactly so many count as cut off. `exports_per_hour`: what the vendor allows a workspace.
@@ -58,9 +60,14 @@ class LeadlexOptions(Options):
 
     @property
     def day(self) -> int:
-        """The requests of a day that we may send where the vendor's headers do not say how many are left."""
+        """The requests of a day that we may send, however many the vendor's headers say are left."""
         own = self.requests_per_day
         return own if own is not None else int(self.booked * (1 - self.reserve))
+
+    def limits(self) -> Sequence[Limit]:
+        """The minute slides; the day is the calendar's, in UTC."""
+        slides = [limit for limit in super().limits() if limit.seconds != DAY]
+        return [*slides, Limit(max(1, self.day), DAY, aligned=True)]
 
     def least_interval(self) -> timedelta:
         """A poll takes two requests when nothing changed; so many of them fit into their share of a day."""

@@ -8,6 +8,7 @@ from math import ceil
 import httpx
 
 from connectors.leadlex.options import LeadlexOptions
+from connectors.pacing import News
 from connectors.times import iso
 
 _SHOWN_OF_AN_ID = 64
@@ -23,40 +24,32 @@ class Quota:
 
     def __init__(self, options: LeadlexOptions) -> None:
         self._options = options
-        self._day = ""
-        self._sent = 0
         self.resumes_at: str | None = None
         self.request_id = ""
         self.exporting = False
         self.limit: int | None = None
         self.left: int | None = None
 
-    def told(self, status: int, headers: httpx.Headers, at: str) -> float | None:
-        """Seconds in which nothing more should be sent: to the next minute, or to the end of the day."""
+    def told(self, status: int, headers: httpx.Headers, at: str) -> News | None:
+        """How many more requests the day has for us, or that there are none, in this minute or this day.
+
+        Without headers it tells nothing: then the plan's day, counted by all who share the account, is all there is.
+        """
         self.request_id = _printable(headers.get("x-request-id", ""))
         now = _date(headers) or datetime.fromisoformat(at)
-        self._count(now)
         limit, left = _whole(headers, "x-ratelimit-limit"), _whole(headers, "x-ratelimit-remaining")
         self.limit, self.left = limit, left
-        if left is None:
-            spent = self._sent >= self._options.day
-        else:
-            own = self._options.requests_per_day
-            kept = ceil((limit or 0) * self._options.reserve)
-            spent = left <= (0 if status == 429 else kept) or (own is not None and self._sent >= own)
-        if spent:
-            until = _reset(headers, now)
-            self.resumes_at = iso(until)
-            return max(1.0, (until - now).total_seconds())
         self.resumes_at = None
-        if status == 429 and not self.exporting:
-            return 61.0 - now.second
-        return None
-
-    def _count(self, now: datetime) -> None:
-        day = now.date().isoformat()
-        self._sent = self._sent + 1 if day == self._day else 1
-        self._day = day
+        if left is not None:
+            kept = ceil((limit or 0) * self._options.reserve)
+            until = _reset(headers, now)
+            rest = max(1.0, (until - now).total_seconds())
+            if left <= (0 if status == 429 else kept):
+                self.resumes_at = iso(until)
+                return News(0, rest)
+            if status != 429:
+                return News(left - kept, rest)
+        return News(0, 61.0 - now.second) if status == 429 and not self.exporting else None
 
 
 def _reset(headers: httpx.Headers, now: datetime) -> datetime:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
+from connectors.pacing import News
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 60.0, 900.0
 """How long a refusal without any header is waited out: the first one, doubled with each that follows, at most."""
 
@@ -14,7 +16,7 @@ _MILLISECONDS_FROM = 10**12
 
 
 class Budget:
-    """Reads the headers of answers; handed to a transport, which is quiet for as long as it says.
+    """Reads the headers of answers, for all who share the organization's hour.
 
     `reserve` is the share of the limit left to the customer's other integrations: what remains of it counts as none.
     """
@@ -23,8 +25,8 @@ class Budget:
         self._reserve = reserve
         self._refusals = 0
 
-    def __call__(self, status: int, headers: Mapping[str, str], requested_at: str) -> float | None:
-        """Seconds in which nothing more should be sent; None when nothing speaks against it.
+    def __call__(self, status: int, headers: Mapping[str, str], requested_at: str) -> News | None:
+        """How many more requests are ours before the window resets; None when the answer does not tell.
 
         The reset is held against the answer's own `Date`, else against our clock. `Retry-After` is the transport's.
         """
@@ -32,14 +34,14 @@ class Budget:
         if status != 429:
             self._refusals = 0
             remaining, limit = _whole(headers, "x-ratelimit-remaining"), _whole(headers, "x-ratelimit-limit")
-            if left is None or remaining is None or limit is None or remaining > limit * self._reserve:
+            if left is None or remaining is None or limit is None:
                 return None
-            return left
+            return News(max(0, int(remaining - limit * self._reserve)), left)
         if "retry-after" in headers:
             return None
         self._refusals += 1
         doubled: float = FIRST_WAIT_S * 2 ** min(self._refusals - 1, 10)
-        return left if left is not None else min(doubled, LONGEST_WAIT_S)
+        return News(0, left if left is not None else min(doubled, LONGEST_WAIT_S))
 
 
 def _left(headers: Mapping[str, str], requested_at: str) -> float | None:

@@ -181,7 +181,7 @@ class Lists:
 
 
 def connect(account: Account, options: MonacoOptions, timing: Timing | None) -> Transport:
-    """The transport of an account: its key in the header it is configured for, its hour less the reserve.
+    """The transport of an account: its key in the header it is configured for.
 
     Raises `Misconfigured` for a base URL or a key that cannot work.
     """
@@ -196,8 +196,7 @@ def connect(account: Account, options: MonacoOptions, timing: Timing | None) -> 
         422: "it has to sort by created_at in pages of page_size; see that page_size is at most 500",
         404: "there is no such path; check base_url and path_prefix",
     }
-    paced = replace(account, options=options.model_copy(update={"requests_per_hour": options.affordable()}))
-    return Transport(paced, headers, hints=hints, timing=timing, told=Budget(options.reserve))
+    return Transport(account, headers, hints=hints, timing=timing, told=Budget(options.reserve))
 
 
 def _pagination(envelope: Opened, number: int, size: int) -> _Pagination:

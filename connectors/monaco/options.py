@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from connectors.pacing import HOUR, Limit
 from connectors.source import Options
 from connectors.times import Duration
 
@@ -52,6 +53,11 @@ class MonacoOptions(Options):
         """A pull that reads everything costs a request for each 500 opportunities, of 1000 an hour for all."""
         return timedelta(minutes=15 if self.incremental == "scan" else 1)
 
-    def affordable(self) -> int | None:
-        """Requests an hour that we allow ourselves: the organization's limit less the reserve."""
-        return None if self.requests_per_hour is None else max(1, int(self.requests_per_hour * (1 - self.reserve)))
+    def limits(self) -> Sequence[Limit]:
+        """The organization's hour less the reserve, and what else is set."""
+        return [
+            limit._replace(requests=max(1, int(limit.requests * (1 - self.reserve))))
+            if limit.seconds == HOUR
+            else limit
+            for limit in super().limits()
+        ]

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from connectors.faults import Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
+from connectors.pacing import News
 from connectors.source import Options
 from connectors.transport import Answer, Ask, Told, Transport, base_url, header_value
 from tests.connectors.wire import NOW, TOKEN, Clock, Script, account, answer
@@ -63,7 +64,7 @@ def test_a_path_of_the_base_url_is_kept_and_encoded_slashes_stay_encoded():
 
 
 def test_an_answer_knows_when_its_request_was_sent_and_the_time_over_there():
-    times = iter(["2026-03-02T08:00:00.000Z", "2026-03-02T08:00:09.000Z"])
+    times = iter(["2026-03-02T07:59:00.000Z", "2026-03-02T08:00:00.000Z", "2026-03-02T08:00:09.000Z"])
     line = Line(answer(status=503), answer(date="Mon, 02 Mar 2026 09:00:00 GMT"), now=lambda: next(times))
     got = line.ask(lambda got: got)
     assert got.requested_at == "2026-03-02T08:00:09.000Z"
@@ -270,7 +271,8 @@ def test_a_long_wait_of_our_own_is_told_instead_of_slept():
     line = Line(answer("[]"), options=Options(amount_unit="major", requests_per_hour=1))
     line.ask()
     with pytest.raises(
-        RateLimited, match=r"our own limit of requests to api.example.com is used up for another 3600 s"
+        RateLimited,
+        match=r"that api.example.com allows are used up for another 3600 s; it goes on at 2026-03-02T09:00:00\.000Z",
     ) as caught:
         line.ask()
     assert caught.value.retry_after_s == 3600
@@ -347,9 +349,9 @@ def test_times_over_there_are_read_from_http_dates_only():
     assert datetime.fromisoformat(got.trusted_until) == datetime(2026, 3, 3, 8, tzinfo=UTC)
 
 
-def budget(status: int, headers: httpx.Headers, _: str) -> float | None:
+def budget(status: int, headers: httpx.Headers, _: str) -> News | None:
     """A vendor whose answers say in their own header how long to be quiet."""
-    return float(headers["x-quiet"]) if "x-quiet" in headers else None
+    return News(0, float(headers["x-quiet"])) if "x-quiet" in headers else None
 
 
 def test_what_an_answer_tells_of_the_budget_holds_back_the_next_request():
@@ -364,7 +366,7 @@ def test_what_an_answer_tells_of_the_budget_holds_back_the_next_request():
 def test_a_budget_used_up_for_long_is_rate_limited_without_sending_anything():
     line = Line(answer(x_quiet="1800"), answer(), told=budget)
     line.ask()
-    with pytest.raises(RateLimited, match="no more requests for another 1800 s") as caught:
+    with pytest.raises(RateLimited, match="used up for another 1800 s") as caught:
         line.ask()
     assert (caught.value.retry_after_s, line.attempts) == (1800, 1)
     line.clock.now += 1800

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from connectors.faults import RateLimited, Unavailable
 from connectors.leadlex.options import LeadlexOptions
 from connectors.leadlex.quota import Quota
+from connectors.pacing import DAY, Limit
 from connectors.simulated_wire import rate_limited
 from tests.connectors.leadlex.reading import Pulls, Tenant
 
@@ -24,15 +25,18 @@ def headers(left: int | None = None, **others: str) -> httpx.Headers:
 
 
 @pytest.mark.parametrize(
-    ("status", "left", "wait"),
-    [(200, 21, None), (200, 20, 57590.0), (429, 50, 51.0), (429, 0, 57590.0), (429, 20, 51.0)],
-)
+    ("status", "left", "news"),
+    [
+        (200, 21, (1, 57590.0)), (200, 20, (0, 57590.0)), (429, 50, (0, 51.0)), (429, 0, (0, 57590.0)),
+        (429, 20, (0, 51.0)),
+    ],
+)  # fmt: skip
 def test_the_day_is_used_up_at_the_reserve_and_a_429_before_that_is_the_minutes(
-    status: int, left: int, wait: float | None
+    status: int, left: int, news: tuple[int, float]
 ):
     quota = Quota(LeadlexOptions())
-    assert quota.told(status, headers(left, x_ratelimit_reset=str(MIDNIGHT)), AT) == wait
-    assert quota.resumes_at == ("2026-03-03T00:00:00.000Z" if wait == 57590.0 else None)
+    assert quota.told(status, headers(left, x_ratelimit_reset=str(MIDNIGHT)), AT) == news
+    assert quota.resumes_at == ("2026-03-03T00:00:00.000Z" if news == (0, 57590.0) else None)
 
 
 @pytest.mark.parametrize("reset", ["", "soon", "0", "1708905600", "99999999999"])
@@ -44,20 +48,31 @@ def test_a_reset_that_makes_no_sense_is_the_next_midnight(reset: str):
 
 def test_the_sources_own_clock_counts_where_it_tells_its_time():
     quota = Quota(LeadlexOptions())
-    assert quota.told(429, headers(9, date="Mon, 02 Mar 2026 23:59:40 GMT"), AT) == 21.0
+    assert quota.told(429, headers(9, date="Mon, 02 Mar 2026 23:59:40 GMT"), AT) == (0, 21.0)
 
 
-def test_without_headers_the_plans_day_is_counted_from_midnight():
+def test_without_headers_an_answer_tells_nothing_of_the_day():
     quota = Quota(LeadlexOptions())
-    waits = [quota.told(200, headers(), AT) for _ in range(80)]
-    assert waits[:79] == [None] * 79
-    assert waits[79] == 57590.0
-    assert quota.told(200, headers(), "2026-03-03T00:00:01.000Z") is None
+    assert quota.told(200, headers(), AT) is None
+    assert (quota.limit, quota.left, quota.resumes_at) == (None, None, None)
 
 
-def test_a_limit_of_ones_own_counts_beside_the_vendors():
-    quota = Quota(LeadlexOptions(requests_per_day=2))
-    assert [quota.told(200, headers(90), AT) for _ in range(2)] == [None, 57590.0]
+@pytest.mark.parametrize(("options", "day"), [({}, 80), ({"plan": "org"}, 8000), ({"requests_per_day": 2}, 2)])
+def test_the_day_is_the_plans_less_the_reserve_or_what_is_set_and_begins_at_midnight(options: dict, day: int):
+    assert Limit(day, DAY, aligned=True) in LeadlexOptions(**options).limits()
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_without_headers_the_plans_day_is_counted_from_midnight(shown: bool):
+    """A limit of one's own counts beside the vendor's, whichever of them is less."""
+    tenant = Tenant(400, requests_per_day=1000 if shown else None)
+    with pytest.raises(RateLimited, match=r"used up for another \d+ s; it goes on at 2026-03-03T00:00:00\.\d{3}Z"):
+        Pulls(lambda: tenant.reader(limited=True, plan="pro", requests_per_day=12)).pull()
+    assert tenant.asked == 12
+    tenant.clock.advance(57600)
+    with pytest.raises(RateLimited):
+        Pulls(lambda: tenant.reader(limited=True, plan="pro", requests_per_day=12)).pull()
+    assert tenant.asked == 24
 
 
 def test_an_export_refused_for_the_hour_holds_up_nothing_else():

@@ -1,0 +1,182 @@
+"""Spending: what was sent of an account's requests and what its answers told, as a value, and how it changes.
+
+Times are epoch seconds of the clock of whoever keeps the value. A permit counts from the moment it is granted, as if
+it were used at the last moment it is good for: nobody can know whether a holder that died had used it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from connectors.pacing import Limit, News
+
+Lane: TypeAlias = Literal["hint", "pull", "reconcile", "backfill"]
+"""What a request is for, the most urgent first."""
+
+RESERVES: Mapping[Lane, float] = {"hint": 0.1, "pull": 0.1, "reconcile": 0.05, "backfill": 0.0}
+"""The share of every limit that is kept for a lane: those after it in this order cannot have it."""
+
+_GRAINS = 60
+_SHARE = 8
+_LONGEST_S = 172_800.0
+_SHORTEST_S = 0.001
+_DUST_S = 1e-5
+"""Less than this is what floats make of the same moment, and no time."""
+
+Sent: TypeAlias = tuple[tuple[float, int], ...]
+
+
+class Spending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An account's requests. `sent` has for each window, by its length, when how many were sent, oldest first.
+
+    `left` is how many more the other side allows before `left_until`, out of the `told` that it spoke of first, at
+    `told_at`; None when it said nothing, or of a window that is over. Before `held_until` nothing may be sent at all.
+    """
+
+    sent: dict[str, Sent] = {}
+    left: int | None = None
+    told: int = 0
+    told_at: float = 0.0
+    left_until: float = 0.0
+    held_until: float = 0.0
+
+
+class Terms(NamedTuple):
+    """What somebody asks for permits under: the limits of the account, and the lane."""
+
+    limits: Sequence[Limit]
+    lane: Lane = "hint"
+
+
+class Grant(NamedTuple):
+    """So many permits, good for `seconds` after `at`; when there are none, not before `wait` seconds have passed."""
+
+    permits: int
+    wait: float
+    at: float = 0.0
+    seconds: float = 0.0
+
+
+NOTHING = Grant(0, 0.0)
+
+
+def kept(lane: Lane, count: int) -> int:
+    """How many of `count` requests are kept for the lanes before this one; one is left to every lane."""
+    before = list(RESERVES)[: list(RESERVES).index(lane)]
+    return min(math.ceil(round(count * sum(RESERVES[one] for one in before), 6)), max(0, count - 1))
+
+
+def granted(spending: Spending, now: float, terms: Terms, most: int, good_for: float) -> tuple[Spending, Grant]:
+    """Take up to `most` permits, good for `good_for` seconds: fewer, the less there is left; none, when none is."""
+    spending = _rolled(spending, now)
+    room, wait, seconds = most, spending.held_until - now, good_for
+    sent = dict(spending.sent)
+    for limit in terms.limits:
+        window = sent[_name(limit)] = _within(limit, sent.get(_name(limit), ()), now)
+        allowed = limit.requests - kept(terms.lane, limit.requests)
+        free = allowed - sum(count for _, count in window)
+        room = min(room, _share(free))
+        wait = max(wait, 0.0 if free > 0 else _until_free(limit, window, 1 - free, now))
+        if limit.aligned:
+            seconds = min(seconds, _ends(limit, now) - now)
+    if spending.left is not None:
+        free = spending.left - kept(terms.lane, spending.told)
+        room = min(room, _share(free))
+        wait = max(wait, 0.0 if free > 0 else spending.left_until - now)
+    if wait > _DUST_S:
+        return msgspec.structs.replace(spending, sent=sent), Grant(0, max(wait, _SHORTEST_S))
+    for limit in terms.limits:
+        sent[_name(limit)] = _noted(limit, sent[_name(limit)], now if limit.aligned else now + seconds, room)
+    left = None if spending.left is None else spending.left - room
+    return msgspec.structs.replace(spending, sent=sent, left=left), Grant(room, 0.0, now, seconds)
+
+
+def returned(spending: Spending, now: float, terms: Terms, grant: Grant) -> Spending:
+    """Take back the permits of a grant that were not used."""
+    if not grant.permits:
+        return spending
+    sent = dict(spending.sent)
+    for limit in terms.limits:
+        at = grant.at if limit.aligned else grant.at + grant.seconds
+        window = _within(limit, sent.get(_name(limit), ()), now)
+        sent[_name(limit)] = _taken_back(limit, window, at, grant.permits)
+    left = spending.left
+    if left is not None and grant.at >= spending.told_at:
+        left = min(left + grant.permits, spending.told)
+    return msgspec.structs.replace(spending, sent=sent, left=left)
+
+
+def learned(spending: Spending, now: float, news: News) -> Spending:
+    """Take in what an answer told: never more than is believed already, until the window it spoke of is over."""
+    spending = _rolled(spending, now)
+    until = now + min(news.seconds, _LONGEST_S)
+    if news.left <= 0:
+        return msgspec.structs.replace(spending, held_until=max(spending.held_until, until))
+    if spending.left is not None:
+        left = min(spending.left, news.left)
+        return msgspec.structs.replace(spending, left=left, left_until=min(spending.left_until, until))
+    # Permits that are still good may have been used after the answer, or will be.
+    on_the_way = max((_later_than(sent, now) for sent in spending.sent.values()), default=0)
+    left = max(0, news.left - on_the_way)
+    return msgspec.structs.replace(spending, left=left, told=news.left, told_at=now, left_until=until)
+
+
+def _rolled(spending: Spending, now: float) -> Spending:
+    if spending.left is None or now < spending.left_until:
+        return spending
+    return msgspec.structs.replace(spending, left=None)
+
+
+def _share(free: int) -> int:
+    """How many may be taken at once: a part of what is left, so that nobody takes it all and lets it lie."""
+    return max(1, free // _SHARE)
+
+
+def _name(limit: Limit) -> str:
+    return f"{limit.seconds:g}{' aligned' if limit.aligned else ''}"
+
+
+def _ends(limit: Limit, now: float) -> float:
+    return (math.floor(now / limit.seconds) + 1) * limit.seconds
+
+
+def _within(limit: Limit, sent: Sent, now: float) -> Sent:
+    """Those that the window which ends now still holds."""
+    if limit.aligned:
+        return tuple(one for one in sent if _ends(limit, one[0]) > now)
+    return tuple(one for one in sent if one[0] + limit.seconds > now + _DUST_S)
+
+
+def _until_free(limit: Limit, sent: Sent, number: int, now: float) -> float:
+    """Seconds until so many of them are no longer in the window."""
+    for at, count in sent:
+        number -= count
+        if number <= 0:
+            return (_ends(limit, at) if limit.aligned else at + limit.seconds) - now
+    return limit.seconds
+
+
+def _noted(limit: Limit, sent: Sent, at: float, count: int) -> Sent:
+    """With so many more. Each moment is kept by itself while they are few; many are put together, as of the latest."""
+    if not sent:
+        return ((at, count),)
+    last, number = sent[-1]
+    at, grain = max(at, last), limit.seconds / _GRAINS
+    together = limit.aligned or at == last or (len(sent) >= _GRAINS and at // grain == last // grain)
+    return (*sent[:-1], (at, number + count)) if together else (*sent, (at, count))
+
+
+def _taken_back(limit: Limit, sent: Sent, at: float, count: int) -> Sent:
+    """Without so many of those that were noted for a moment, or put together with it."""
+    for place, (noted, number) in enumerate(sent):
+        if noted >= at or (limit.aligned and _ends(limit, noted) == _ends(limit, at)):
+            return (*sent[:place], (noted, max(0, number - count)), *sent[place + 1 :])
+    return sent
+
+
+def _later_than(sent: Sent, now: float) -> int:
+    return sum(count for at, count in sent if at > now)
