@@ -12,9 +12,10 @@ import httpx
 
 from deals.events import Event, body
 from ledger.budget import Budget, retry_after
+from ledger.errand import Errand, outcome, receipt, together
 from ledger.line import Lines, over_tcp
 from ledger.port import Answer, LedgerDeal, LedgerFault, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
-from ledger.wire import DealsPage, Ids, Introspection, address, complaint, decoded, header_value
+from ledger.wire import BatchAnswer, Capable, DealsPage, Ids, Introspection, address, complaint, decoded, header_value
 
 _PAGE = 500
 _ATTEMPTS = 4
@@ -23,6 +24,7 @@ IN_FLIGHT = 64
 """Requests open at once: enough for a thousand events a second at 20 ms each, measured."""
 
 _REJECTED = frozenset({400, 413, 415, 422})
+_NO_BATCH = frozenset({400, 404, 405, 413, 415, 422})
 _AGAIN_S = 1.0
 _NOT_TRIED = "not tried: an earlier event of this deal is not settled"
 
@@ -31,7 +33,8 @@ class RemoteLedger:
     """An OpenQuota-style ledger at `url` (with its version path, like `https://api.openquota.ai/v1`).
 
     `budget` counts the key's requests (default: one of our own, with no limit but what the ledger's headers say).
-    `in_flight` bounds how many requests are open at once. Nothing is retried here but reads: an event whose fate is
+    `in_flight` bounds how many requests are open at once. `batches` are used where the ledger says that it takes them.
+    Nothing is retried here but reads: an event whose fate is
     unknown comes back `Unsettled`. Raises `ValueError` for an address or a key that cannot work. `transport` and
     `sleep` are for tests.
     """
@@ -43,6 +46,7 @@ class RemoteLedger:
         *,
         budget: Budget | None = None,
         in_flight: int = IN_FLIGHT,
+        batches: bool = True,
         timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -52,6 +56,7 @@ class RemoteLedger:
         self._in_flight = in_flight
         self._sleep = sleep
         self._budget = budget or Budget()
+        self._batches = None if batches else False
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="ledger")
         opened = over_tcp if transport is None else lambda: transport
         self._lines = Lines(self._url, self._key, timeout_s=timeout_s, opened=opened)
@@ -65,15 +70,20 @@ class RemoteLedger:
         When the key is refused, its budget used up or the ledger away, the rest is not tried and comes back
         `Unsettled`; the fault itself is raised only when no event at all was settled.
         """
+        errand = Errand(events, patience=2 * self._in_flight)
+        if len(events) > 1 and self._takes_batches() and self._send_batches(errand):
+            return self._ended(errand)
         lanes: dict[str, list[int]] = {}
         for place, event in enumerate(events):
             lanes.setdefault(event.external_id, []).append(place)
-        errand = _Errand(events, patience=2 * self._in_flight)
         ways = list(lanes.values())
         alone = 0 if self._budget.known else 1  # the first answer tells the limits
         for places in ways[:alone]:
             self._send_lane(errand, places)
         list(self._threads.map(lambda places: self._send_lane(errand, places), ways[alone:]))
+        return self._ended(errand)
+
+    def _ended(self, errand: Errand) -> list[Answer]:
         self._rest()
         if errand.fault is not None and not any(isinstance(one, Receipt | Rejected) for one in errand.answers):
             raise errand.fault
@@ -87,7 +97,8 @@ class RemoteLedger:
 
     def check(self) -> str:
         """One line with the address and the key's scopes. Raises `LedgerRefused` when the key may not write events."""
-        key = self._get("/", Introspection).authenticated_as
+        said = self._get("/", Introspection)
+        key = said.authenticated_as
         if "deals:write" not in key.scopes:
             raise LedgerRefused(
                 f"the key {key.key_prefix}… of the ledger at {self._url} lacks the scope deals:write: "
@@ -101,7 +112,44 @@ class RemoteLedger:
         self._rest()
         self._lines.close()
 
-    def _send_lane(self, errand: _Errand, places: Sequence[int]) -> None:
+    def _takes_batches(self) -> bool:
+        """Whether the ledger says that it takes several events at once; asked until it has answered."""
+        if self._batches is None:
+            if self._no_budget() is not None:
+                return False
+            with suppress(LedgerFault):
+                status, _, data = self._exchange("GET", "/")
+                said = decoded(data, Capable) if status == 200 else None
+                self._batches = said is not None and "batch" in said.capabilities
+        return bool(self._batches)
+
+    def _send_batches(self, errand: Errand) -> bool:
+        """Send events a batch at a time, in their order; False when the ledger does not take batches after all."""
+        for places, data in together(errand.events):
+            if halted := self._no_budget():
+                errand.put(range(places[0], len(errand.events)), halted)
+                break
+            try:
+                status, headers, said = self._exchange("POST", "/deals/events/batch", data)
+            except LedgerUnavailable as fault:
+                errand.fault = fault
+                errand.put(places, Unsettled(str(fault)))
+                break
+            results = decoded(said, BatchAnswer) if status == 200 else None
+            if results is not None and len(results.results) == len(places):
+                for place, one in zip(places, results.results, strict=True):
+                    errand.answers[place] = outcome(one)
+                if errand.stops_after(places):
+                    break
+            elif status in _NO_BATCH:
+                self._batches = False
+                return places[0] > 0
+            else:
+                errand.put(places, self._failed(errand, status, headers, said))
+                break
+        return True
+
+    def _send_lane(self, errand: Errand, places: Sequence[int]) -> None:
         """Send one deal's events in their order, until one of them is not settled."""
         for number, place in enumerate(places):
             if errand.halted is not None:
@@ -130,7 +178,7 @@ class RemoteLedger:
         with suppress(LedgerFault):
             self._budget.rest()
 
-    def _post(self, errand: _Errand, event: Event) -> Answer:
+    def _post(self, errand: Errand, event: Event) -> Answer:
         try:
             status, headers, data = self._exchange("POST", "/deals/events", body(event))
         except LedgerUnavailable as fault:
@@ -139,12 +187,18 @@ class RemoteLedger:
             ids = decoded(data, Ids)
             if ids is not None and ids.source_event_id and ids.domain_event_id and ids.deal_id:
                 errand.went_well()
-                return _receipt(ids, status)
+                return receipt(ids, status)
             if status != 409:
                 return errand.failed(LedgerUnavailable(f"the ledger answered {status} without the ids of the event"))
         if status in _REJECTED or status == 409:
             errand.went_well()
             return Rejected("conflict" if status == 409 else f"http_{status}", complaint(data, status, self._key))
+        return self._failed(errand, status, headers, data)
+
+    def _failed(self, errand: Errand, status: int, headers: httpx.Headers, data: bytes) -> Unsettled:
+        """What an answer that is no verdict on the event means for it and for all others."""
+        if 200 <= status < 300:
+            return errand.failed(LedgerUnavailable(f"the ledger answered {status}, unreadably"))
         if status == 429:
             wait = self._held(headers)
             errand.halted = Unsettled("not tried: the ledger asks us to wait (429)", wait, tried=False)
@@ -219,46 +273,3 @@ class RemoteLedger:
         return LedgerRefused(
             f"{self._url} answered {status}, which no ledger does: check [ledger] url; it ends with the version (/v1)"
         )
-
-
-class _Errand:
-    """One call of `append`: its answers, and whether the rest of it is still worth trying."""
-
-    def __init__(self, events: Sequence[Event], patience: int) -> None:
-        self.events = events
-        self.answers: list[Answer] = [Unsettled("not tried", tried=False)] * len(events)
-        self.halted: Unsettled | None = None
-        self.fault: LedgerFault | None = None
-        self._patience = patience
-        self._failures = 0
-
-    def put(self, places: Sequence[int], answer: Answer) -> None:
-        for place in places:
-            self.answers[place] = answer
-
-    def went_well(self) -> None:
-        self._failures = 0
-
-    def failed(self, fault: LedgerUnavailable, retry_after_s: float = 0.0) -> Unsettled:
-        """One event failed. When nothing else works either, the ledger is away, and it is left in peace."""
-        answer = Unsettled(str(fault), retry_after_s)
-        self._failures += 1
-        if self._failures >= self._patience:
-            self.halted = Unsettled(f"not tried: {fault}", retry_after_s, tried=False)
-            self.fault = fault
-        return answer
-
-    def refused(self, fault: LedgerRefused) -> Unsettled:
-        self.fault = fault
-        self.halted = Unsettled(f"not tried: {fault}", tried=False)
-        return self.halted
-
-
-def _receipt(ids: Ids, status: int) -> Receipt:
-    return Receipt(
-        outcome="already_there" if status in (200, 409) else "appended",
-        source_event_id=ids.source_event_id,
-        domain_event_id=ids.domain_event_id,
-        deal_id=ids.deal_id,
-        conflict=ids.conflict or status == 409,
-    )

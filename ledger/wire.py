@@ -54,10 +54,34 @@ class KeyInfo(msgspec.Struct, frozen=True):
     scopes: list[str]
 
 
-class Introspection(msgspec.Struct, frozen=True):
+class Capable(msgspec.Struct, frozen=True):
+    """What `GET /v1/` of a ledger like ours says that it can do beyond the contract."""
+
+    capabilities: list[str] = []
+
+
+class Introspection(Capable, frozen=True, kw_only=True):
     """The answer of `GET /v1/`."""
 
     authenticated_as: KeyInfo
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one event of a batch: the answer it would have had alone."""
+
+    status: int
+    source_event_id: str = ""
+    domain_event_id: str = ""
+    deal_id: str = ""
+    conflict: bool = False
+    error: str = ""
+    reason: str = ""
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """An outcome for each event, in their order."""
+
+    results: list[Outcome]
 
 
 class _Complaint(msgspec.Struct, frozen=True):
@@ -79,8 +103,12 @@ def complaint(data: bytes, status: int, secret: str) -> str:
     if said is None:
         return f"status {status}"
     text = f"{said.error}: {said.reason}" if said.reason else said.error
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text.replace(secret, "[key]"))
-    return printable[:_MAX_QUOTE]
+    return printable(text.replace(secret, "[key]"))
+
+
+def printable(text: str) -> str:
+    """What somebody else wrote, fit for a message: cut short, and nothing in it but letters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_MAX_QUOTE])
 
 
 def read_capped(response: httpx.Response) -> bytes:

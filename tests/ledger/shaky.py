@@ -48,6 +48,7 @@ class Shaky(httpx.BaseTransport):
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
         self.gets: list[Mishap] = []
+        self.batches: list[Mishap] = []
         self.in_flight = self.most_in_flight = 0
         self._alone = threading.Lock()
 
@@ -64,7 +65,11 @@ class Shaky(httpx.BaseTransport):
     def _handle(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["authorization"] == f"Bearer {KEY}"
         if request.method == "GET":
-            return self.gets.pop(0)()
+            if self.gets:
+                return self.gets.pop(0)()
+            return httpx.Response(200, json={"authenticated_as": {"key_prefix": "oqp_", "scopes": []}})
+        if request.url.path == "/v1/deals/events/batch":
+            return self.batches.pop(0)()
         assert request.url.path == "/v1/deals/events"
         data = request.read()
         fields = json.loads(data)

@@ -72,7 +72,7 @@ def embedded(engine: Engine) -> Subject:
 
 
 @contextmanager
-def remote(engine: Engine) -> Iterator[Subject]:
+def remote(engine: Engine, *, batches: bool) -> Iterator[Subject]:
     """A remote ledger against the service really served; every fresh one is another org of it."""
     opened: list[RemoteLedger] = []
     with served(create_app(engine, now=now)) as address:
@@ -81,7 +81,7 @@ def remote(engine: Engine) -> Iterator[Subject]:
             org = f"org_{next(_numbers)}"
             scopes = ["deals:write", "deals:read"]
             key = keys.create(engine, name="test", scopes=scopes, org=org, rpm=1_000_000)["key"]
-            ledger = RemoteLedger(f"{address}/v1", key, in_flight=4)
+            ledger = RemoteLedger(f"{address}/v1", key, in_flight=4, batches=batches)
             opened.append(ledger)
             return Subject(ledger, lambda: history(engine, org), fresh)
 

@@ -19,17 +19,19 @@ def worlds(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> It
         servers.database(postgres_server) as postgres_url,
         subjects.engine_at(postgres_url) as postgres,
         subjects.engine_at(f"sqlite:///{file}") as sqlite,
-        subjects.remote(sqlite) as remote,
+        subjects.remote(sqlite, batches=False) as remote,
+        subjects.remote(sqlite, batches=True) as batching,
     ):
         yield {
             "memory": subjects.memory(),
             "embedded on SQLite": subjects.embedded(sqlite),
             "embedded on PostgreSQL": subjects.embedded(postgres),
             "remote": remote,
+            "remote, by batches": batching,
         }
 
 
-@pytest.fixture(params=["memory", "embedded on SQLite", "embedded on PostgreSQL", "remote"])
+@pytest.fixture(params=["memory", "embedded on SQLite", "embedded on PostgreSQL", "remote", "remote, by batches"])
 def subject(request: pytest.FixtureRequest, worlds: dict[str, Subject]) -> Subject:
     return worlds[request.param].fresh()
 

@@ -137,8 +137,8 @@ def test_the_last_request_of_a_window_is_used_and_no_429_is_earned(line: Shaky, 
 def test_our_own_limit_holds(line: Shaky):
     ledger = RemoteLedger("https://ledger.example/v1", KEY, transport=line, budget=Budget(10))
     answers = ledger.append([event(f"d{n}", f"k{n}") for n in range(25)])
-    assert sum(isinstance(one, Receipt) for one in answers) == 10
-    assert len(line.bodies) == 10
+    assert sum(isinstance(one, Receipt) for one in answers) == len(line.bodies) == 9
+    # The tenth request asked what the ledger can do.
     ledger.close()
 
 
@@ -233,3 +233,53 @@ def test_the_check_names_a_missing_scope(line: Shaky, ledger: RemoteLedger):
     line.gets = [who("deals:read")]
     with pytest.raises(LedgerRefused, match="deals:write"):
         ledger.check()
+
+
+def able(*capabilities: str) -> Mishap:
+    return answer(200, capabilities=capabilities)
+
+
+def results(*statuses: int) -> Mishap:
+    ids = {"source_event_id": "s", "domain_event_id": "d", "deal_id": "x"}
+    more = {400: {"error": "invalid_request", "reason": "too odd"}, 424: {"error": "not_tried"}, 500: {}}
+    return answer(200, results=[{"status": status, **more.get(status, ids)} for status in statuses])
+
+
+def test_batches_are_used_where_the_ledger_says_so_and_each_event_has_its_own_answer(line: Shaky, ledger: RemoteLedger):
+    line.gets, line.batches = [able("batch")], [results(201, 200, 400, 424, 500)]
+    events = [event("a", "1"), event("b", "2"), event("c", "3"), event("c", "4"), event("d", "5")]
+    one, two, three, four, five = ledger.append(events)
+    assert isinstance(one, Receipt)
+    assert isinstance(two, Receipt)
+    assert (one.outcome, two.outcome) == ("appended", "already_there")
+    assert isinstance(three, Rejected)
+    assert "too odd" in three.message
+    assert isinstance(four, Unsettled)
+    assert isinstance(five, Unsettled)
+    assert (four.tried, five.tried) == (False, True)
+
+
+@pytest.mark.parametrize("mishap", [answer(500), answer(200, results=[]), reset, slow])
+def test_a_batch_of_unknown_fate_leaves_all_of_it_unsettled(line: Shaky, ledger: RemoteLedger, mishap: Mishap):
+    line.gets, line.batches = [able("batch")], [results(201, 201), mishap]
+    ledger.append([event("a", "1"), event("b", "2")])
+    try:
+        answers = ledger.append([event("a", "3"), event("b", "4")])
+    except LedgerUnavailable:
+        return
+    assert all(isinstance(one, Unsettled) and one.tried for one in answers)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 413])
+def test_a_ledger_that_takes_no_batches_after_all_gets_its_events_one_by_one(
+    line: Shaky, ledger: RemoteLedger, status: int
+):
+    line.gets, line.batches = [able("batch")], [answer(status, error="x")]
+    answers = ledger.append([event("a", "1"), event("b", "2")])
+    assert [type(one) for one in answers] == [Receipt, Receipt]
+
+
+def test_without_the_capability_no_batch_is_tried(line: Shaky, ledger: RemoteLedger):
+    line.gets = [able("history")]
+    assert all(isinstance(one, Receipt) for one in ledger.append([event("a", "1"), event("b", "2")]))
+    assert line.gets == []
