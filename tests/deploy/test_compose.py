@@ -72,7 +72,9 @@ def test_the_receiver_is_asked_as_the_image_says():
     assert services()["receiver"]["healthcheck"]["test"][3] in check
 
 
-@pytest.mark.parametrize("file", [DEPLOY / "dealsync.toml", DEPLOY / "kubernetes/base/dealsync.toml"], ids=str)
+@pytest.mark.parametrize(
+    "file", [DEPLOY / "dealsync.toml", DEPLOY / "kubernetes/base/dealsync.toml"], ids=["containers", "kubernetes"]
+)
 def test_the_configuration_is_right_and_names_the_secrets_of_the_environment(file: Path):
     settings = load(file, environment())
     (connection,) = settings.connections.values()
@@ -81,6 +83,11 @@ def test_the_configuration_is_right_and_names_the_secrets_of_the_environment(fil
     secrets = {name for name, value in environment().items() if not value}
     assert named == secrets - {"PGPASSWORD"}
     assert settings.store.url.startswith("postgresql://dealsync@")
+
+
+def test_the_environment_that_is_filled_in_is_kept_out_of_version_control():
+    assert compose()["x-dealsync"]["env_file"] == ".env"
+    assert ".env" in (DEPLOY / ".gitignore").read_text().splitlines()
 
 
 def test_no_file_holds_a_secret():
