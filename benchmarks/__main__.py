@@ -104,6 +104,12 @@ class Bench:
             with _scratch() as folder:
                 self.table.figures += receiver.figures(kind, self._server_url, folder)
 
+    def requests(self) -> None:
+        """What each source's ways cost in requests: counted, so the machine does not matter."""
+        command = [sys.executable, "-m", "benchmarks.requests"]
+        said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
+        self.table.figures += [Figure(what, float(str(count)), "") for what, count in said.items()]
+
     def many(self) -> None:
         """The memory of a first load of a million deals, held against that of this run's number."""
         with (
@@ -152,6 +158,7 @@ def _contenders(bench: Bench) -> dict[str, Callable[[], None]]:
         "ledger": bench.appending,
         "in process": bench.in_process,
         "webhooks": bench.webhooks,
+        "requests": bench.requests,
     }
 
 

@@ -70,11 +70,15 @@ def _figure(figure: Figure) -> Sequence[str]:
         goal = f">= {figure.at_least:,.0f}"
     elif figure.at_most is not None:
         goal = f"<= {figure.at_most:,.0f}"
-    return (figure.what, f"{figure.value:,.0f} {figure.unit}", goal, "" if figure.met is None else _verdict(figure.met))
+    return (figure.what, f"{_number(figure.value)} {figure.unit}", goal, "" if figure.met is None else _verdict(figure.met))
 
 
 def _named(result: Result) -> str:
     return f"{result.contender} ({result.road})" if result.road else result.contender
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) or value >= 10 else f"{value:.2f}"
 
 
 def _verdict(met: bool) -> str:
