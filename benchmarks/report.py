@@ -70,7 +70,8 @@ def _figure(figure: Figure) -> Sequence[str]:
         goal = f">= {figure.at_least:,.0f}"
     elif figure.at_most is not None:
         goal = f"<= {figure.at_most:,.0f}"
-    return (figure.what, f"{_number(figure.value)} {figure.unit}", goal, "" if figure.met is None else _verdict(figure.met))
+    value = f"{_number(figure.value)} {figure.unit}"
+    return (figure.what, value, goal, "" if figure.met is None else _verdict(figure.met))
 
 
 def _named(result: Result) -> str:
