@@ -21,7 +21,7 @@ from pipeline.store.sides import Sides, row
 from pipeline.store.tables import deals, events, hints, outbox, receipts
 from pipeline.wiring import App
 
-_CHUNK = 2000
+_CHUNK = 500
 
 
 def read_source(run: Run, sides: Sides, currency: str, *, keep_raw: bool) -> list[str]:
