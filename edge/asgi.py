@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.counting import Counting, Level
 from edge.webhooks import PATH, Webhooks
-from pipeline.doorbell import doorbell
+from pipeline.doorbell import Doorbell, doorbell
 from pipeline.faults import PipelineFault
 from pipeline.levels import levels
 from pipeline.receive import doors
@@ -31,11 +31,14 @@ log = structlog.get_logger()
 
 
 class Served:
-    """The application over an opened store, from its first request to `close`."""
+    """The application over an opened store, from its first request to `close`.
 
-    def __init__(self, app: App) -> None:
+    Deliveries are told to `bell`, which is closed with it; without one, to the doorbell of the configuration.
+    """
+
+    def __init__(self, app: App, bell: Doorbell | None = None) -> None:
         self._app = app
-        self._bell = doorbell(app)
+        self._bell = bell or doorbell(app)
         self._counting = Counting(lambda: [Level(*level) for level in levels(app)])
         self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
         self._rest: ASGIApp = Starlette(

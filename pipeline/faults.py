@@ -43,6 +43,10 @@ class StaleLease(PipelineFault):
     """Our lease was taken over while we were away; nothing was written under it."""
 
 
+class Interrupted(PipelineFault):
+    """The process was told to stop; what was committed stays, and the next one goes on from there."""
+
+
 class Stopped(PipelineFault):
     """The run was stopped because too many of its records had to be parked. `summary` counts what it did."""
 

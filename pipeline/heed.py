@@ -5,17 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from connectors.faults import Fault, RateLimited, Unintelligible
 from connectors.source import Absent, Found, Record
 from connectors.times import shifted
+from ledger.port import LedgerFault
 from pipeline.faults import PipelineFault
 from pipeline.listen import listen
+from pipeline.poison import POISON
 from pipeline.pull import STREAM, pull
 from pipeline.run import Run, running
-from pipeline.store import checkpoints, connections, hints, inbox, projection, runs
+from pipeline.store import checkpoints, connections, hints, inbox, parking, pauses, projection, runs
 from pipeline.store.connections import ConnectionRow
 from pipeline.store.hints import Wanted
+from pipeline.store.parking import ParkedRow
 from pipeline.store.projection import DealRow
 from pipeline.store.session import later, now
 from pipeline.summary import Progress, Summary, silent
@@ -29,6 +33,9 @@ RECORDS = 20
 ROUNDS = 25
 """After so many times `RECORDS` others have their turn; what is left is due at once."""
 
+CRASHES = 5
+"""After so many crashes in a row, alone, a record is parked instead of being looked at again."""
+
 FIRST_DELAY_S, LONGEST_DELAY_S = 2, 300
 """Seconds until a record is asked for again that could not be had, or does not show what was announced: 2, 4, 8 ..."""
 
@@ -37,13 +44,16 @@ def heed(app: App, connection: str, *, progress: Progress = silent) -> Summary |
     """Do what the deliveries of a connection ask for, as far as it is due; None when there was nothing to look at.
 
     It waits for no pull or backfill, and any number of processes may heed one connection. Nothing is published. A
-    connection whose source refuses us is left alone until a run by hand succeeds. Raises the faults of the source and
-    of the store; what was not looked at is due again later.
+    connection whose source refuses us is left alone until a run by hand succeeds, a paused one until it is resumed.
+    A record that crashes whoever looks at it is parked. Raises the faults of the source and of the store; what was not
+    looked at is due again later.
     """
     listen(app, connection)
     with app.store.read() as tx:
         row = connections.find(tx, connection)
-        if row is None or row.state == "refused" or row.id not in hints.due(tx, now(tx)):
+        if row is None or row.state == "refused" or row.id in pauses.all_of_them(tx):
+            return None
+        if row.id not in hints.due(tx, now(tx)):
             return None
     walked = _walk(app, row, progress)
     wanted = _taken(app, row.id)
@@ -63,7 +73,7 @@ def heed(app: App, connection: str, *, progress: Progress = silent) -> Summary |
 def needing(app: App) -> list[str]:
     """The connections that have deliveries to read, or records to look at now: what nobody rang for included."""
     with app.store.read() as tx:
-        wanting = inbox.connections_waiting(tx) | hints.due(tx, now(tx))
+        wanting = inbox.connections_waiting(tx) | (hints.due(tx, now(tx)) - pauses.all_of_them(tx).keys())
         rows = connections.all_of_them(tx)
     return [row.name for row in rows if row.id in wanting and row.name in app.settings.connections]
 
@@ -102,13 +112,32 @@ def _taken(app: App, connection_id: int) -> list[Wanted]:
     """The next records to look at: those that have not been seen, since their hint, as the hint announced them."""
     while True:
         with app.store.write() as tx:
-            wanted = hints.take(tx, connection_id, now(tx), RECORDS, walks=False)
+            taken = hints.take(tx, connection_id, now(tx), RECORDS, walks=False)
+            for poison in [one for one in taken if one.crashes >= CRASHES]:
+                _park(tx, connection_id, poison)
+            wanted = [one for one in taken if one.crashes < CRASHES]
             known = projection.lookup(tx, connection_id, [one.source_id for one in wanted]) if wanted else {}
             seen = [one for one in wanted if one.source_id in known and _seen(known[one.source_id], one)]
             hints.settle(tx, connection_id, seen)
         unseen = [one for one in wanted if one not in seen]
-        if unseen or not wanted:
+        if unseen or not taken:
             return unseen
+
+
+def _park(tx: Connection, connection_id: int, poison: Wanted) -> None:
+    """Whoever looked at this record crashed, again and again: it waits for a person, and holds up nobody."""
+    log.error("hint.poison", source_id=poison.source_id, crashes=poison.crashes)
+    hints.drop(tx, connection_id, poison)
+    if parking.open_records(tx, connection_id, [poison.source_id]):
+        return
+    at = now(tx)
+    message = f"looking at it crashed {poison.crashes} times in a row; the log says how. Retry it once that is mended"
+    parking.add(tx, [
+        ParkedRow(
+            connection_id, poison.source_id, "record", None, None, POISON, None, message, None, None, None,
+            poison.version, poison.hinted_at, None, at, at,
+        )
+    ])  # fmt: skip
 
 
 def _seen(row: DealRow, hint: Wanted) -> bool:
@@ -127,10 +156,13 @@ def _look_at(run: Run, wanted: list[Wanted]) -> None:
         except Unintelligible as fault:
             run.summary.notes.append(f"{one.source_id}: {fault}")
             _put_off(run, run.scope.connection_id, one, fault)
-        except Fault as fault:
+        except (Fault, PipelineFault, LedgerFault) as fault:
             for other in wanted[place:]:
                 _put_off(run, run.scope.connection_id, other, fault)
             raise
+        except Exception as bug:
+            log.exception("heed.crashed", source_id=one.source_id, times=one.crashes + 1)
+            _put_off_crashed(run, one, type(bug).__name__)
 
 
 def _look(run: Run, one: Wanted) -> None:
@@ -175,6 +207,12 @@ def _put_off(where: App | Run, connection_id: int, one: Wanted, fault: Exception
     delay = timedelta(seconds=fault.retry_after_s) if isinstance(fault, RateLimited) else _delay(one.attempts)
     with where.store.write() as tx:
         hints.put_off(tx, connection_id, one, later(now(tx), delay), behind_since=one.behind_since)
+
+
+def _put_off_crashed(run: Run, one: Wanted, kind: str) -> None:
+    run.summary.notes.append(f"{one.source_id}: looking at it met a bug ({kind}); the log has the details")
+    with run.store.write() as tx:
+        hints.put_off_crashed(tx, run.scope.connection_id, one, later(now(tx), _delay(one.crashes)))
 
 
 def _delay(attempts: int) -> timedelta:

@@ -13,6 +13,7 @@ from deals.state import STANDARD
 from ledger import bulk
 from ledger.port import LedgerDeal, LedgerFault
 from pipeline.store import connections, outbox
+from pipeline.store.held import DISCARDED
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.tables import outbox as outbox_table
 from pipeline.wiring import App
@@ -126,6 +127,7 @@ def _sent_in_order(tx: Connection) -> Iterator[str]:
             earlier.c.connection_id == outbox_table.c.connection_id,
             earlier.c.source_id == outbox_table.c.source_id,
             earlier.c.revision > outbox_table.c.revision,
+            earlier.c.outcome != DISCARDED,
         )
     )
     for source_id, revision in tx.execute(overtaken.limit(1)):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
+from sqlalchemy import Connection
+
+from connectors.hints import Hint
+from pipeline.audit import NOBODY, Operator
 from pipeline.faults import Unknown
+from pipeline.poison import POISON
 from pipeline.replay import replay_parked
 from pipeline.run import running
-from pipeline.store import connections, outbox, parking, vault
+from pipeline.store import connections, hints, outbox, parking, vault
 from pipeline.store.parking import Entry
 from pipeline.store.session import now
 from pipeline.store.vault import RawRef
@@ -16,6 +22,18 @@ from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
 
 _PAGE = 500
+_LONGEST = 200
+
+
+class Which(NamedTuple):
+    """Entries that were parked for this reason, for this field; None leaves it open."""
+
+    reason: str | None = None
+    field: str | None = None
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether an entry's reason and field are those asked for."""
+        return self.reason in (None, entry.row.reason) and self.field in (None, entry.row.field)
 
 
 def list_parked(
@@ -46,10 +64,13 @@ def show_parked(app: App, number: int) -> dict[str, Any]:
         names = {row.id: row.name for row in connections.all_of_them(tx)}
         entry = _entry(parking.get(tx, number), number)
         row = entry.row
+        until = datetime.fromisoformat(row.closed_at or now(tx))
         shown = _shown(entry, names) | {
             "stage": row.stage,
             "state": row.state,
+            "age_seconds": round((until - datetime.fromisoformat(row.since)).total_seconds()),
             "last_seen": row.last_seen,
+            "newer_passed": row.state == "superseded",
             "source_version": row.version,
             "closed_at": row.closed_at,
             "closing_note": row.closing_note,
@@ -63,28 +84,49 @@ def show_parked(app: App, number: int) -> dict[str, Any]:
 
 
 def retry_parked(
-    app: App, numbers: Sequence[int] | None, connection: str | None, *, progress: Progress = silent
+    app: App,
+    numbers: Sequence[int] | None,
+    connection: str | None,
+    *,
+    like: Which = Which(),  # noqa: B008 - it is never changed
+    operator: Operator = NOBODY,
+    progress: Progress = silent,
 ) -> list[Summary]:
-    """Try parked entries again, all of a connection's or those given: records through today's mapping, without a
-    request to the source; refused events by reopening their lanes for the next publish. One summary a connection.
+    """Try parked entries again, those given or all of a connection (of every one without) that are like `like`: records
+    through today's mapping, without a request to the source; refused events by reopening their lanes for the next
+    publish; what crashed whoever looked by asking to look again. One summary a connection. Raises `Unknown`.
     """
-    chosen = [_chosen(app, number) for number in numbers] if numbers else list(_open(app, connection))
+    chosen = [_chosen(app, number) for number in numbers] if numbers else list(_open(app, connection, like))
     done = []
     for name in sorted({entry_name for entry_name, _ in chosen}):
         entries = [entry for entry_name, entry in chosen if entry_name == name]
         with running(app, name, "replay", progress=progress) as run:
-            reopened = [entry for entry in entries if entry.row.stage == "event" and entry.row.state == "open"]
             with app.store.write() as tx:
                 run.confirm(tx)
-                for entry in reopened:
-                    assert entry.row.revision is not None
-                    outbox.set_parked(
-                        tx, (entry.row.connection_id, entry.row.source_id, entry.row.revision), parked=False
-                    )
-                parking.close(tx, [entry.id for entry in reopened], "resolved", at=now(tx), note="lane reopened")
+                _reopen(tx, [entry for entry in entries if entry.row.state == "open"])
+                target = ", ".join(str(entry.id) for entry in entries)
+                outcome = f"{len(entries)} tried again in run {run.summary.run}"
+                operator.did(
+                    tx, "parked retry", outcome=outcome, connection_id=run.scope.connection_id, target=target[:_LONGEST]
+                )
             replay_parked(run, [entry.id for entry in entries if entry.row.stage == "record"])
         done.append(run.summary)
     return done
+
+
+def _reopen(tx: Connection, entries: Sequence[Entry]) -> None:
+    """Reopen the lanes of refused events, and ask again for records that crashed whoever looked."""
+    at = now(tx)
+    events = [entry for entry in entries if entry.row.stage == "event"]
+    for entry in events:
+        row = entry.row
+        assert row.revision is not None
+        outbox.set_parked(tx, (row.connection_id, row.source_id, row.revision), parked=False)
+    parking.close(tx, [entry.id for entry in events], "resolved", at=at, note="lane reopened")
+    crashed = [entry for entry in entries if entry.row.stage == "record" and entry.row.reason == POISON]
+    for entry in crashed:
+        hints.want(tx, entry.row.connection_id, [Hint(entry.row.source_id, entry.row.version)], at)
+    parking.close(tx, [entry.id for entry in crashed], "resolved", at=at, note="asked for again")
 
 
 def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -> int:
@@ -98,14 +140,19 @@ def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -
             raise Unknown("an event that the ledger refused cannot be discarded: its deal's later events build on it")
         still_open = [entry.id for entry in entries if entry.row.state == "open"]
         parking.close(tx, still_open, "discarded", at=now(tx), note=f"{who}: {reason}")
+        for entry in entries:
+            outcome = "discarded" if entry.id in still_open else f"was {entry.row.state} already"
+            Operator(who, reason).did(
+                tx, "parked discard", outcome=outcome, connection_id=entry.row.connection_id, target=str(entry.id)
+            )
     return len(still_open)
 
 
-def _open(app: App, connection: str | None) -> Iterator[tuple[str, Entry]]:
+def _open(app: App, connection: str | None, like: Which) -> Iterator[tuple[str, Entry]]:
     with app.store.read() as tx:
         for row in connections.all_of_them(tx):
             if connection in (None, row.name):
-                for entry in parking.listed(tx, connection_id=row.id):
+                for entry in filter(like.fits, parking.listed(tx, connection_id=row.id)):
                     yield row.name, entry
 
 

@@ -17,11 +17,12 @@ from connectors.source import Field, Found, Page, Reader
 from mappings.outcome import Mapped
 from pipeline.apply import apply, bury, retell
 from pipeline.batch import Batch, Scope, Seen
+from pipeline.circuit import Circuit
 from pipeline.faults import Stopped
 from pipeline.flags import told
 from pipeline.observe import bind
 from pipeline.readings import Readings, readings
-from pipeline.store import absences, checkpoints, connections, labels, leases, runs
+from pipeline.store import absences, checkpoints, connections, held, labels, leases, runs
 from pipeline.store.leases import Lease
 from pipeline.store.session import Store, now
 from pipeline.summary import Counts, Progress, Summary
@@ -45,6 +46,11 @@ class Run:
     progress: Progress
     lease: Lease | None = None
     begun: float = field(default_factory=time.monotonic)
+    circuit: Circuit = field(init=False)
+
+    def __post_init__(self) -> None:
+        limit = self.connected.settings.delete_limit
+        self.circuit = Circuit(self.scope.connection_id, self.scope.run_id, limit)
 
     def checkpoint(self, stream: str) -> dict[str, Any] | None:
         """The committed cursor of a stream of this connection."""
@@ -61,6 +67,7 @@ class Run:
         with self.landing(page) as step:
             self.define(step.tx, page.fields)
             step.add(apply(step.tx, self.scope, batch))
+            step.landed(batch)
             too_many = step.total.read >= FEW and step.total.parked > self._park_limit * step.total.read
             if sweep is not None and not too_many:
                 seen = [record.source_id for record in page.records if not record.deleted]
@@ -82,11 +89,13 @@ class Run:
         with self.landing() as step:
             self.define(step.tx, found.fields)
             batch = Batch(records=[found.record], observed_at=found.requested_at, closely=True)
+            step.landed(batch)
             return step.add(apply(step.tx, self.scope, batch))
 
     def land_batch(self, batch: Batch) -> Counts:
         """Apply records that no checkpoint belongs to: replayed from the vault."""
         with self.landing() as step:
+            step.landed(batch)
             return step.add(apply(step.tx, self.scope, batch))
 
     def bury(self, source_id: str, observed_at: str) -> None:
@@ -94,13 +103,23 @@ class Run:
         by a get-one."""
         with self.landing() as step:
             counts = step.add(bury(step.tx, self.scope, source_id, observed_at))
+            step.touched.append(source_id)
+            step.gone.append(source_id)
             absences.here_again(step.tx, self.scope.connection_id, [source_id])
         log.info("deal.deleted", source_id=source_id, events=counts.events)
 
     def retell(self, source_ids: Sequence[str]) -> Counts:
         """Give the ledger another event with the present state of these deals: it has lost or changed what it had."""
         with self.landing() as step:
+            step.touched.extend(source_ids)
             return step.add(retell(step.tx, self.scope, source_ids))
+
+    def beware(self, suspects: int) -> None:
+        """So many deals may turn out to be gone: hold the run's events from the start if that would be too many."""
+        with self.store.write() as tx:
+            self.confirm(tx)
+            circuit = self.circuit.beware(tx, suspects)
+        self.circuit = circuit
 
     def look_over(self, page: Page, seen: Sequence[Seen]) -> Readings:
         """What the mapping makes of the page's records, given with the digests of their bytes; nothing lands."""
@@ -140,9 +159,11 @@ class Run:
                 flags=Counter(self.summary.flags),
             )
             step = Step(tx, total)
+            began = now(tx)
             yield step
+            circuit = self.circuit.after(tx, step.touched, step.gone, began)
             runs.count(tx, total)
-        self.summary = total
+        self.summary, self.circuit = total, circuit
         if page is not None:
             _once(self.summary.doubts, page.doubts)
             _once(self.summary.notes, page.notes)
@@ -160,6 +181,13 @@ class Step:
 
     tx: Connection
     total: Summary
+    touched: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+    def landed(self, batch: Batch) -> None:
+        """Tell which deals this transaction touches, and which of them their records say are gone."""
+        self.touched.extend(record.source_id for record in batch.records)
+        self.gone.extend(record.source_id for record in batch.records if record.deleted)
 
     def add(self, counts: Counts) -> Counts:
         """Count what became of records in this transaction."""
@@ -191,7 +219,7 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
         log.info("run.started", kind=kind)
         reader = None
         try:
-            reader = connected.open_reader(app.store.now)
+            reader = connected.open_reader(app.store.now, app.permits(connected.name, kind))
             summary = Summary(run=scope.run_id, connection=connected.name)
             run = Run(app.store, connected, scope, reader, summary, progress, lease)
             yield run
@@ -233,9 +261,13 @@ def _finish(store: Store, run: Run) -> None:
     with store.write() as tx:
         run.confirm(tx)
         at = now(tx)
+        circuit = run.circuit.close(tx)
+        run.summary.held = held.run_held(tx, run.summary.run) if circuit.number is not None else 0
         runs.count(tx, run.summary)
         runs.end(tx, run.summary.run, "done", at, "; ".join(run.summary.doubts) or None)
         connections.succeeded(tx, run.scope.connection_id, at)
+    if note := circuit.note():
+        run.summary.notes.append(note)
     log.info("run.finished", **{key: value for key, value in run.summary.as_json().items() if key != "run"})
 
 

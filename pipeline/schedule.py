@@ -1,15 +1,35 @@
-"""Schedule: which connections are due, worked out from the runs table, so that any number of beats may ask."""
+"""Schedule: what is due and what will be, worked out from the tables, so that any number of beats may ask."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from pipeline.store import connections, hints, inbox, outbox, runs
+from pipeline import settings
+from pipeline.faults import Interrupted
+from pipeline.store import connections, hints, inbox, leases, outbox, pauses, runs
+from pipeline.store.connections import ConnectionRow
 from pipeline.store.session import now
 from pipeline.wiring import App
+
+VERBS = ("pull", "sweep", "reconcile")
+"""What each connection is read by, as often as its settings say; one at a time, they share its lease."""
+
+JITTER = 0.1
+LONGEST_JITTER = timedelta(minutes=5)
+"""An interval is stretched by up to so great a share of itself, so that not every connection is read at once."""
+
+FIRST_BACKOFF, LONGEST_BACKOFF = timedelta(minutes=1), timedelta(hours=1)
+"""Within twice this time, four times, eight times a run that failed is tried again, where its interval is longer."""
+
+LONGEST_PUBLISH_BACKOFF = timedelta(minutes=5)
+_PUBLISH_BACKOFF = timedelta(seconds=15)
+_LOOKED_AT = 8
 
 
 class Due(NamedTuple):
@@ -19,38 +39,149 @@ class Due(NamedTuple):
     connection: str
 
 
-def due(app: App) -> list[Due]:
-    """What should be started now: pulls and sweeps by their intervals, fetches and the publisher when something waits.
+class Attempt(NamedTuple):
+    """One past run of a verb: its number, when it began, and whether it failed or died."""
 
-    A connection that was never pulled is due at once. One whose source refuses us is left alone until a run by hand
-    succeeds. Nothing is written: a message sent twice finds the lease taken, or nothing left to do.
+    run: int
+    started_at: datetime
+    failed: bool
+
+
+class Planned(NamedTuple):
+    """When a verb is due on a connection: at once where `at` has passed. Without `at`, `why` it is not started."""
+
+    verb: str
+    connection: str
+    at: datetime | None
+    why: str = ""
+
+
+def next_start(name: str, every: timedelta, least: timedelta, history: Sequence[Attempt]) -> datetime:
+    """When work that was done before is due again; `history` is what became of it, the last attempt first.
+
+    Never sooner than `least` after the last attempt began. After one that ended well: after `every`, stretched by a
+    little. After failures: at random within a time that doubles with each, and no later than after one that ended well.
+    Whatever slots were missed meanwhile, it is due once. `name` and the attempt's number decide what is random, so that
+    everybody who asks is told the same.
+    """
+    last = history[0]
+    every = max(every, least)
+    share = _share(f"{name} {last.run}")
+    failures = sum(1 for _ in takewhile(lambda attempt: attempt.failed, history))
+    wait = every
+    if failures:
+        bound = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**failures)
+        wait = min(every, max(least, bound * share))
+    return last.started_at + wait + share * min(wait * JITTER, LONGEST_JITTER)
+
+
+def due(app: App) -> list[Due]:
+    """What should be started now: pulls, sweeps and reconciles by their intervals, fetches and the publisher when
+    something waits.
+
+    Of a connection's own verbs the one that has waited longest. A connection that was never pulled is due at once. One
+    whose source refuses us is left alone until a run by hand succeeds, a paused one until it is resumed. Nothing is
+    written: a message sent twice finds the lease taken, or nothing left to do.
     """
     with app.store.read() as tx:
         instant = now(tx)
+        moment = datetime.fromisoformat(instant)
         known = {row.name: row for row in connections.all_of_them(tx)}
+        paused = pauses.all_of_them(tx)
+        planned = _planned(tx, app, known, paused.keys())
         found = []
-        for name, settings in sorted(app.settings.connections.items()):
-            row = known.get(name)
-            if row is not None and row.state == "refused":
-                continue
-            number = row.id if row else -1
-            if _passed(tx, "pull", number, settings.pull_every, instant):
-                found.append(Due("pull", name))
-            elif row is not None and _passed(tx, "sweep", number, settings.sweep_every, instant):
-                found.append(Due("sweep", name))
-        next_event = outbox.next_due(tx)
-        waiting, wanted = inbox.connections_waiting(tx), hints.due(tx, instant)
+        for name in sorted(app.settings.connections):
+            waiting = [one for one in planned if one.connection == name and one.at is not None and one.at <= moment]
+            found += [Due(one.verb, name) for one in sorted(waiting, key=_since)[:1]]
+        unread, wanted = inbox.connections_waiting(tx), hints.due(tx, instant)
         for name in app.settings.connections:
             row = known.get(name)
-            if row is not None and (row.id in waiting or (row.id in wanted and row.state != "refused")):
+            left_alone = row is None or row.state == "refused" or row.id in paused
+            if row is not None and (row.id in unread or (row.id in wanted and not left_alone)):
                 found.append(Due("fetch", name))
-    if next_event is not None and next_event <= instant:
-        found.append(Due("publish", ""))
+        if _publish_due(tx, instant, moment):
+            found.append(Due("publish", ""))
     return found
 
 
-def _passed(tx: Connection, kind: str, connection_id: int, every: timedelta, instant: str) -> bool:
-    last = runs.last(tx, kind, connection_id)
-    if last is None:
+def planned(app: App, tx: Connection) -> dict[str, list[Planned]]:
+    """For each configured connection when each of its verbs is due, for whoever looks."""
+    known = {row.name: row for row in connections.all_of_them(tx)}
+    found = _planned(tx, app, known, pauses.all_of_them(tx).keys())
+    return {name: [one for one in found if one.connection == name] for name in app.settings.connections}
+
+
+def _planned(tx: Connection, app: App, known: Mapping[str, ConnectionRow], paused: Iterable[int]) -> list[Planned]:
+    busy = leases.held(tx)
+    still = set(paused)
+    found = []
+    for name, chosen in sorted(app.settings.connections.items()):
+        row = known.get(name)
+        stopped = "" if row is None else "paused" if row.id in still else "refused" if row.state == "refused" else ""
+        for verb in VERBS:
+            if stopped:
+                found.append(Planned(verb, name, None, stopped))
+            elif f"connection {name}" in busy:
+                found.append(Planned(verb, name, None, "a run is under way"))
+            else:
+                found.append(_of_verb(tx, verb, name, chosen, row))
+    return found
+
+
+def _of_verb(tx: Connection, verb: str, name: str, chosen: settings.Connection, row: ConnectionRow | None) -> Planned:
+    least = max(chosen.pull_every, chosen.options.least_interval())
+    every = max(least, getattr(chosen, f"{verb}_every"))
+    if row is None:
+        at_once = verb == "pull"
+        return Planned(verb, name, _LONG_AGO if at_once else None, "" if at_once else "waits for the first pull")
+    history = [_attempt(run) for run in runs.latest(tx, verb, row.id, _LOOKED_AT)]
+    if history:
+        return Planned(verb, name, next_start(f"{name} {verb}", every, least, history))
+    if verb != "reconcile":
+        return Planned(verb, name, _LONG_AGO if verb == "pull" else _NOT_SO_LONG_AGO)
+    began = runs.first_started(tx, row.id)
+    if began is None:
+        return Planned(verb, name, None, "waits for the first pull")
+    return Planned(verb, name, next_start(f"{name} {verb}", every, least, [Attempt(0, _moment(began), False)]))
+
+
+def _publish_due(tx: Connection, instant: str, moment: datetime) -> bool:
+    """Whether an event may be sent; after failures the ledger is given time that doubles with each."""
+    waits_until = outbox.next_due(tx)
+    if waits_until is None or waits_until > instant or "publish" in leases.held(tx):
+        return False
+    history = runs.latest(tx, "publish", None, _LOOKED_AT)
+    failures = sum(1 for _ in takewhile(_failed, history))
+    if not failures:
         return True
-    return datetime.fromisoformat(last["started_at"]) + every <= datetime.fromisoformat(instant)
+    bound: timedelta = min(LONGEST_PUBLISH_BACKOFF, _PUBLISH_BACKOFF * 2**failures)
+    started_at = _moment(history[0]["started_at"])
+    return moment >= started_at + bound * _share(f"publish {history[0]['id']}")
+
+
+def _failed(run: Mapping[str, Any]) -> bool:
+    """Whether the other side is to blame: a process that was stopped or killed says nothing about it."""
+    return str(run["state"]) == "failed" and run["reason"] != str(Interrupted())
+
+
+def _attempt(run: Mapping[str, Any]) -> Attempt:
+    """A run that is still marked as running although nobody holds its lease has died."""
+    return Attempt(run["id"], _moment(run["started_at"]), run["state"] in ("failed", "abandoned", "running"))
+
+
+def _share(name: str) -> float:
+    """A number from 0 to 1, the same for the same name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48
+
+
+def _since(one: Planned) -> datetime:
+    assert one.at is not None
+    return one.at
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+_LONG_AGO = datetime.fromisoformat("2000-01-01T00:00:00Z")
+_NOT_SO_LONG_AGO = datetime.fromisoformat("2000-01-02T00:00:00Z")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from ledger.port import LedgerFault
-from pipeline.store import connections, drifting, outbox, parking, projection, runs, windows
+from pipeline import schedule
+from pipeline.schedule import Planned
+from pipeline.store import connections, drifting, held, outbox, parking, pauses, projection, runs, windows
+from pipeline.store.session import later, now
 from pipeline.wiring import App
 
 
 def status(app: App) -> dict[str, Any]:
     """Each configured connection with its state, its last success and what waits; then the ledger."""
     with app.store.read() as tx:
+        instant = now(tx)
+        next_starts, paused, waits = schedule.planned(app, tx), pauses.all_of_them(tx), held.counts(tx)
         known = {row.name: row for row in connections.all_of_them(tx)}
         deals, waiting, parked = projection.counts(tx), outbox.waiting(tx), parking.counts(tx)
         verified = windows.verified(tx)
@@ -23,12 +29,15 @@ def status(app: App) -> dict[str, Any]:
                 {
                     "name": name,
                     "source": settings.source,
-                    "state": row.state if row else "new",
+                    "state": "paused" if number in paused else row.state if row else "new",
                     "reason": row.reason if row else None,
                     "last_success": row.last_success if row else None,
                     "deals": deals.get(number, 0),
                     "parked": parked.get(number, 0),
                     "outbox": waiting.get(number, 0),
+                    "held": waits.get(number, 0),
+                    "paused": paused[number]._asdict() if number in paused else None,
+                    "next": {one.verb: _next(one, instant) for one in next_starts[name]},
                     "drift": len(drifting.listed(tx, number)) if row else 0,
                     "verified_through": verified[number].verified_through if number in verified else None,
                     "reconciled_at": verified[number].checked_at if number in verified else None,
@@ -40,6 +49,12 @@ def status(app: App) -> dict[str, Any]:
         "connections": shown,
         "ledger": {**_ledger(app), "outbox": total, "incidents": incidents, "last_publish": last and last["ended_at"]},
     }
+
+
+def _next(one: Planned, instant: str) -> dict[str, Any]:
+    """When a verb is due, and why it is not where it is not; what is overdue is due now."""
+    at = None if one.at is None else max(later(one.at.isoformat(), timedelta()), instant)
+    return {"at": at, "why": one.why or None}
 
 
 def _ledger(app: App) -> dict[str, Any]:

@@ -28,12 +28,14 @@ class Summary(Counts):
     """Counts of one run, see `Counts`; `published` events have a receipt of the ledger.
 
     `doubts` says why the run does not count as a witness of absence, `notes` what the operator may like to know;
-    neither they nor the flags are part of the summary that scripts rely on.
+    `held` is how many of its events wait for a person; neither they nor the flags are part of the summary that scripts
+    rely on.
     """
 
     run: int
     connection: str | None
     published: int = 0
+    held: int = 0
     seconds: float = 0.0
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -46,14 +48,15 @@ class Summary(Counts):
     def as_json(self) -> dict[str, Any]:
         """The summary as scripts rely on it."""
         counts = asdict(self)
-        del counts["doubts"], counts["notes"], counts["flags"]
+        for name in ("doubts", "notes", "flags", "held"):
+            del counts[name]
         counts["seconds"] = round(self.seconds, 3)
         return {"run": counts.pop("run"), "connection": counts.pop("connection"), **counts}
 
     @property
     def clean(self) -> bool:
-        """Nothing was parked and nothing distrusted in this run."""
-        return not self.parked and not self.doubts
+        """Nothing was parked, held or distrusted in this run."""
+        return not self.parked and not self.held and not self.doubts
 
 
 Progress = Callable[[Summary], None]

@@ -92,8 +92,12 @@ def _witness(run: Run, sweep: _Sweep) -> None:
 def _bury_the_gone(run: Run) -> None:
     """Ask for each deal that enough sweeps have missed; only a 404 or 410 proves that it is gone.
 
-    An answer nobody can read keeps its own deal only; after a few of them the source itself is to blame.
+    An answer nobody can read keeps its own deal only; after a few of them the source itself is to blame. Where all of
+    them together would be too many to delete, no tombstone leaves before that is known.
     """
+    with run.store.read() as tx:
+        suspects = absences.suspects(tx, run.scope.connection_id, sweeps=WITNESSES)
+    run.beware(suspects)
     after, unread = "", 0
     while missed := _missed(run, after):
         after = missed[-1]

@@ -13,8 +13,10 @@ from ledger.port import LedgerFault
 from pipeline import backfill_work, schedule
 from pipeline.faults import Busy, PipelineFault
 from pipeline.heed import heed
+from pipeline.poison import Sieve
 from pipeline.publish import publish as publish_events
 from pipeline.pull import pull as pull_connection
+from pipeline.reconcile import reconcile as reconcile_connection
 from pipeline.settings import load
 from pipeline.store import inbox
 from pipeline.sweep import sweep as sweep_connection
@@ -41,6 +43,12 @@ def sweep(*, connection: str, **_: object) -> None:
     """Sweep one connection, then ring for its events."""
     sweep_connection(_app(), connection)
     ring("publish")
+
+
+@shared_task(name="reconcile", queue="pull", throws=EXPECTED)
+def reconcile(*, connection: str, **_: object) -> None:
+    """Compare one connection with the ledger; nothing is repaired."""
+    reconcile_connection(_app(), connection)
 
 
 @shared_task(name="fetch", queue="hint", throws=EXPECTED)
@@ -103,4 +111,6 @@ def ring(verb: str, **ids: str) -> None:
 @cache
 def _app() -> App:
     """This process's own store and ledger, opened by its first task: never before a fork."""
-    return open_app(load(None, os.environ), give_up_after_s=PATIENCE_S).__enter__()
+    app = open_app(load(None, os.environ), give_up_after_s=PATIENCE_S).__enter__()
+    app.ledger = Sieve(app.ledger)
+    return app

@@ -17,6 +17,7 @@ from edge.cli import (
     backfill,
     deals,
     demo,
+    held,
     ledger,
     mapping,
     operations,
@@ -27,6 +28,7 @@ from edge.cli import (
     sandbox,
     serve,
     setup,
+    up,
 )
 from edge.cli.exits import BUG, INTERRUPTED, UNREAD, code_of, told
 from edge.cli.terminal import Terminal, leave, open_nowhere
@@ -72,9 +74,11 @@ app.add_typer(recover.app)
 app.add_typer(deals.group, name="deals")
 app.add_typer(deals.app)
 app.add_typer(parked.group, name="parked")
+app.add_typer(held.group, name="held")
 app.add_typer(mapping.group, name="mapping")
 app.add_typer(ledger.group, name="ledger")
 app.add_typer(serve.app)
+app.add_typer(up.app)
 app.add_typer(sandbox.app)
 
 

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from edge.cli.exits import DONE, FINDINGS, INTEGRITY, PARKED
-from edge.cli.options import Config, Json, Quiet
+from edge.cli.operator import operator
+from edge.cli.options import As, Config, ConnectionName, Json, Limit, OfConnection, Quiet, Why
 from edge.cli.terminal import Terminal
 from edge.cli.words import moment
 
 app = typer.Typer()
 
 _WIDTHS = {"CONNECTION": 20, "SOURCE": 10, "STATE": 10, "LAST SUCCESS": 24, "DEALS": 9, "PARKED": 7, "OUTBOX": 7}
+_AUDIT = {"ID": 6, "AT": 23, "WHO": 12, "CONNECTION": 16, "WHAT": 22, "OUTCOME": 28, "WHY": 0}
 
 
 @app.command()
@@ -60,6 +62,11 @@ def status(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
     for one in found["connections"]:
         if one.get("reason"):
             terminal.line(f"{one['name']}: {one['reason']}")
+        if one["paused"]:
+            terminal.line(f"{one['name']}: {_paused(one['paused'])}")
+        if one["held"]:
+            terminal.line(f"{one['name']}: {one['held']:,} events are held; `dealsync held list` says why")
+        terminal.line(f"{one['name']}: {_next(one['next'])}")
         if one.get("drift"):
             terminal.line(f"{one['name']}: its records have {one['drift']} keys that are neither mapped nor ignored")
         if one["reconciled_at"]:
@@ -68,6 +75,75 @@ def status(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
     ledger = found["ledger"]
     last = moment(ledger.get("last_publish"))
     terminal.line(f"ledger ({ledger['kind']}): {ledger['message']}; {ledger['outbox']:,} waiting, last publish {last}")
+
+
+@app.command()
+def pause(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    why: Why = None,
+    who: As = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Stop reading a connection by schedule and by webhook.
+
+    Deliveries are kept, what was decided is still published, and a run by hand is done as ever.
+    """
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.pause import pause as verb
+
+    with terminal.app() as opened:
+        found = verb(opened, connection, operator(who, why))
+    if terminal.json:
+        terminal.document({"connection": connection, "paused": found._asdict()})
+    elif not terminal.quiet:
+        terminal.line(f"{connection}: {_paused(found._asdict())}; `dealsync resume {connection}` lets it go on")
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    why: Why = None,
+    who: As = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Let a paused connection be read again; what fell due meanwhile is done once."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.pause import resume as verb
+
+    with terminal.app() as opened:
+        was_paused = verb(opened, connection, operator(who, why))
+    if terminal.json:
+        terminal.document({"connection": connection, "paused": None, "was_paused": was_paused})
+    elif not terminal.quiet:
+        terminal.line(f"{connection}: {'goes on' if was_paused else 'was not paused'}")
+
+
+@app.command()
+def audit(
+    ctx: typer.Context,
+    connection: OfConnection = None,
+    limit: Limit = None,
+    after: Annotated[int, typer.Option(metavar="ID", min=0, help="Begin behind this action.")] = 0,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """What people did: who, when, and why."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.audit import list_audits
+
+    with terminal.app() as opened:
+        found = list_audits(opened, connection=connection, limit=limit, after=after)
+        if terminal.json:
+            terminal.stream("audit", found)
+        elif not terminal.table(_AUDIT, map(_action, found)):
+            terminal.note("nobody did anything yet")
 
 
 @app.command()
@@ -101,6 +177,21 @@ def migrate(ctx: typer.Context, as_json: Json = False, config: Config = None, qu
     elif not terminal.quiet:
         for line in done or ["the store is up to date"]:
             terminal.line(line)
+
+
+def _paused(pause: dict[str, Any]) -> str:
+    why = f": {pause['reason']}" if pause["reason"] else ""
+    return f"paused by {pause['who']} since {moment(pause['since'])}{why}"
+
+
+def _next(starts: dict[str, dict[str, Any]]) -> str:
+    said = [f"{verb} {moment(one['at']) if one['at'] else 'waits: ' + one['why']}" for verb, one in starts.items()]
+    return f"next {', '.join(said)}" if any(one["at"] for one in starts.values()) else f"next {said[0]}"
+
+
+def _action(one: dict[str, Any]) -> list[object]:
+    what = f"{one['action']} {one['target'] or ''}".strip()
+    return [one["id"], moment(one["at"]), one["who"], one["connection"], what, one["outcome"], one["reason"]]
 
 
 def _mark(ok: bool) -> str:

@@ -34,3 +34,10 @@ Port = Annotated[
     int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port to listen on; 0 takes any free one.")
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ring for a worker and end; needs a broker.")]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as", metavar="NAME", help="Who you are, for the audit; otherwise DEALSYNC_AS, then the system's user."
+    ),
+]
+Why = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks later.")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any
 
 import typer
 
 from edge.cli.exits import DONE, PARKED, USAGE, Failed
-from edge.cli.options import Config, Json, Limit, OfConnection, Quiet
+from edge.cli.operator import operator
+from edge.cli.options import As, Config, Json, Limit, OfConnection, Quiet, Why
 from edge.cli.terminal import Terminal
 from edge.cli.words import moment, shown, summary_line
 
@@ -68,20 +68,33 @@ def retry(
     numbers: Annotated[list[int] | None, typer.Argument(metavar="ID", min=1, help="Entries by their ids.")] = None,
     connection: OfConnection = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that is parked.")] = False,
+    code: Annotated[
+        str | None,
+        typer.Option(
+            "--code", metavar="REASON", help="Parked for this reason (UNKNOWN_STAGE ...).", show_default=False
+        ),
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--field", metavar="FIELD", help="Parked for this field.", show_default=False)
+    ] = None,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Try entries again: records under today's mapping, refused events with the next publish."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
-    if sum((bool(numbers), connection is not None, everything)) != 1:
-        raise Failed("say which entries: their ids, or --connection CONNECTION, or --all", USAGE)
-    from pipeline.redrive import retry_parked
+    filtered = connection is not None or code is not None or field is not None
+    if sum((bool(numbers), filtered, everything)) != 1:
+        raise Failed("say which entries: their ids, or --connection, --code or --field, or --all", USAGE)
+    from pipeline.redrive import Which, retry_parked
 
     with terminal.app() as opened, terminal.progress("parked retry") as progress:
         if connection is not None:
             opened.settings.connection(connection)
-        summaries = retry_parked(opened, numbers or None, connection, progress=progress)
+        like, person = Which(code, field), operator(who, why)
+        summaries = retry_parked(opened, numbers or None, connection, like=like, operator=person, progress=progress)
     if terminal.json:
         terminal.document({"retried": [summary.as_json() for summary in summaries]})
     elif not terminal.quiet:
@@ -97,18 +110,18 @@ def discard(
     ctx: typer.Context,
     numbers: Numbers,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever asks later.")],
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Put records aside for good; reason and user are kept."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
-    if not reason.strip():
-        raise Failed("--reason must say why", USAGE)
+    person = operator(who, reason, must_say_why=True)
     from pipeline.redrive import discard_parked
 
     with terminal.app() as opened:
-        count = discard_parked(opened, numbers, reason=reason.strip(), who=_user())
+        count = discard_parked(opened, numbers, reason=person.why or "", who=person.who)
     if terminal.json:
         terminal.document({"discarded": count})
     elif not terminal.quiet:
@@ -125,10 +138,3 @@ def why(entry: dict[str, Any]) -> str:
     """The message of an entry, which begins with its field."""
     field, message = entry["field"], str(entry["message"])
     return message if not field or message.startswith(f"{field}:") else f"{field}: {message}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -102,6 +102,16 @@ def candidates(tx: Connection, connection_id: int, *, sweeps: int, after: str, l
     return list(tx.execute(found.order_by(absences.c.source_id).limit(limit)).scalars())
 
 
+def suspects(tx: Connection, connection_id: int, *, sweeps: int) -> int:
+    """How many living deals at least so many complete sweeps in a row did not show."""
+    alive = exists().where(
+        deals.c.connection_id == connection_id, deals.c.source_id == absences.c.source_id, deals.c.deleted.is_(False)
+    )
+    found = select(func.count()).select_from(absences)
+    found = found.where(absences.c.connection_id == connection_id, absences.c.sweeps >= sweeps, alive)
+    return int(tx.execute(found).scalar_one())
+
+
 def count(tx: Connection, connection_id: int) -> int:
     """How many deals are missed at present."""
     missed = select(func.count()).select_from(absences).where(absences.c.connection_id == connection_id)

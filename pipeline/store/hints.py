@@ -23,7 +23,10 @@ HELD = timedelta(seconds=120)
 
 
 class Wanted(NamedTuple):
-    """A record to look at. `number` is that of the latest hint; `behind_since` is set once the source lagged."""
+    """A record to look at. `number` is that of the latest hint; `behind_since` is set once the source lagged.
+
+    `crashes` says how often somebody went to look and was not heard of again.
+    """
 
     source_id: str
     version: str | None
@@ -32,6 +35,7 @@ class Wanted(NamedTuple):
     hinted_at: str
     attempts: int
     behind_since: str | None
+    crashes: int
 
 
 def want(tx: Connection, connection_id: int, asked: Iterable[Hint], at: str, *, due_at: str | None = None) -> None:
@@ -43,7 +47,7 @@ def want(tx: Connection, connection_id: int, asked: Iterable[Hint], at: str, *, 
         merged[hint.source_id] = Hint(hint.source_id, version, known.deleted or hint.deleted)
     number = secrets.randbits(62)
     rows = [
-        (connection_id, one.source_id, one.version, one.deleted, number, at, due_at or at, 0, None)
+        (connection_id, one.source_id, one.version, one.deleted, number, at, due_at or at, 0, None, 0)
         for _, one in sorted(merged.items())
     ]
     bytewise = "hints.version {0} < excluded.version {0}".format(
@@ -67,18 +71,20 @@ def take(tx: Connection, connection_id: int, at: str, limit: int, *, walks: bool
     """Records that are due (or with `walks`: the pull that is), the longest waiting first.
 
     Nobody else is given them for a while. Two may come to look at one record all the same, when one of them is slow:
-    that costs a request and nothing else.
+    that costs a request and nothing else. A record that may have crashed whoever looked is given out by itself, after
+    all others: so that nothing is blamed for its neighbour.
     """
     due = (
         select(*_COLUMNS)
         .where(hints.c.connection_id == connection_id, hints.c.due_at <= at, (hints.c.source_id == WALK) == walks)
-        .order_by(hints.c.due_at, hints.c.source_id)
+        .order_by(hints.c.crashes > 0, hints.c.due_at, hints.c.source_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     taken = [Wanted(*row) for row in tx.execute(due)]
+    taken = [one for one in taken if not one.crashes] or taken[:1]
     keys = [(connection_id, one.source_id) for one in taken]
-    bulk.change(tx, hints, "attempts = attempts + 1, due_at = ?", (later(at, HELD),), keys)
+    bulk.change(tx, hints, "attempts = attempts + 1, crashes = crashes + 1, due_at = ?", (later(at, HELD),), keys)
     return taken
 
 
@@ -88,12 +94,25 @@ def settle(tx: Connection, connection_id: int, answered: Sequence[Wanted]) -> No
         pairs = [(one.source_id, one.number) for one in answered]
         same = tuple_(hints.c.source_id, hints.c.number).in_(pairs)
         tx.execute(delete(hints).where(hints.c.connection_id == connection_id, same))
+        again = hints.c.source_id.in_([one.source_id for one in answered])
+        tx.execute(update(hints).where(hints.c.connection_id == connection_id, again).values(crashes=0))
 
 
 def put_off(tx: Connection, connection_id: int, one: Wanted, until: str, *, behind_since: str | None) -> None:
-    """Look again later. One that was hinted at again meanwhile is due as that hint says."""
+    """Look again later: whoever looked came back. One that was hinted at again meanwhile is due as that hint says."""
+    tx.execute(update(hints).where(_is_of(connection_id, one)).values(crashes=0))
     change = update(hints).where(_is(connection_id, one))
     tx.execute(change.values(due_at=until, behind_since=behind_since))
+
+
+def put_off_crashed(tx: Connection, connection_id: int, one: Wanted, until: str) -> None:
+    """Look again later, and remember that looking crashed."""
+    tx.execute(update(hints).where(_is_of(connection_id, one)).values(due_at=until))
+
+
+def drop(tx: Connection, connection_id: int, one: Wanted) -> None:
+    """Do not look at this record any more, however often it was hinted at."""
+    tx.execute(delete(hints).where(_is_of(connection_id, one)))
 
 
 def due(tx: Connection, at: str) -> set[int]:
@@ -114,6 +133,10 @@ def tally(tx: Connection) -> dict[int, int]:
         row[0]: row[1]
         for row in tx.execute(select(hints.c.connection_id, func.count()).group_by(hints.c.connection_id))
     }
+
+
+def _is_of(connection_id: int, one: Wanted) -> ColumnElement[bool]:
+    return and_(hints.c.connection_id == connection_id, hints.c.source_id == one.source_id)
 
 
 def _is(connection_id: int, one: Wanted) -> ColumnElement[bool]:

@@ -44,6 +44,17 @@ def end(tx: Connection, run_id: int, state: str, at: str, reason: str | None = N
 
 def last(tx: Connection, kind: str, connection_id: int | None) -> dict[str, Any] | None:
     """The latest run of a kind."""
-    of_kind = select(runs).where(runs.c.kind == kind, runs.c.connection_id.is_not_distinct_from(connection_id))
-    row = tx.execute(of_kind.order_by(runs.c.id.desc()).limit(1)).mappings().one_or_none()
-    return None if row is None else dict(row)
+    return next(iter(latest(tx, kind, connection_id, 1)), None)
+
+
+def latest(tx: Connection, kind: str, connection_id: int | None, limit: int) -> list[dict[str, Any]]:
+    """The latest runs of a kind, the last one first."""
+    of_connection = runs.c.connection_id.is_(None) if connection_id is None else runs.c.connection_id == connection_id
+    found = select(runs).where(runs.c.kind == kind, of_connection).order_by(runs.c.id.desc()).limit(limit)
+    return [dict(row) for row in tx.execute(found).mappings()]
+
+
+def first_started(tx: Connection, connection_id: int) -> str | None:
+    """When the first pull of a connection began."""
+    first = select(runs.c.started_at).where(runs.c.kind == "pull", runs.c.connection_id == connection_id)
+    return tx.execute(first.order_by(runs.c.id).limit(1)).scalar_one_or_none()

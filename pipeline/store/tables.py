@@ -84,6 +84,7 @@ runs = Table(
         Column(name, BigInteger, nullable=False, server_default="0")
         for name in ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events", "published")
     ),
+    Index("runs_latest", "connection_id", "kind", "id"),
 )
 """`state`: running, done, stopped (too much parked), failed, abandoned (its process died)."""
 
@@ -303,12 +304,14 @@ hints = Table(
     Column("due_at", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("behind_since", Text),
+    Column("crashes", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("connection_id", "source_id"),
     Index("hints_due", "connection_id", "due_at"),
 )
 """Records to look at, however often they were hinted at; an empty `source_id` asks for a pull. `number` is
 drawn anew with every hint: whoever looked settles only what had been hinted at before. `behind_since` is when the
-source first answered without showing what was announced."""
+source first answered without showing what was announced. `crashes` counts those who went to look and were not heard
+of again."""
 
 reconciliation_windows = Table(
     "reconciliation_windows",

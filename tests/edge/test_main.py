@@ -67,6 +67,15 @@ COMMANDS = [
     *("deals list", "deals show", "parked list", "parked show", "parked retry", "parked discard"),
     *("mapping lint", "mapping show", "mapping suggest", "ledger serve", "ledger verify", "ledger rebuild"),
     *("ledger keys", "ledger keys create", "ledger keys list", "ledger keys revoke"),
+    "up",
+    "pause",
+    "resume",
+    "audit",
+    "held",
+    "held list",
+    "held show",
+    "held release",
+    "held discard",
 ]
 
 

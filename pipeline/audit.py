@@ -1,0 +1,73 @@
+"""Audit: who acts, why, and the row that says so for whoever asks later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pipeline.store import audits, connections
+from pipeline.store.audits import AuditRow
+from pipeline.store.session import now
+from pipeline.wiring import App
+
+_PAGE = 500
+_LONGEST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The person who acts: the name they go by, and why they do it (None where they did not say)."""
+
+    who: str
+    why: str | None = None
+
+    def did(
+        self, tx: Connection, action: str, *, outcome: str, connection_id: int | None = None, target: str | None = None
+    ) -> None:
+        """Write down what this person did, in the transaction that does it.
+
+        `action` is the command in words ("parked retry"), `target` what it was done to, `outcome` what came of it.
+        """
+        why = self.why[:_LONGEST] if self.why else None
+        audits.write(tx, AuditRow(now(tx), self.who[:_LONGEST], action, connection_id, target, why, outcome))
+
+
+NOBODY = Operator("unknown")
+"""Stands where a caller does not say who acts."""
+
+
+def list_audits(
+    app: App, *, connection: str | None = None, limit: int | None = None, after: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """What people did, the oldest first: at most `limit` actions beyond number `after`. Raises `Unknown`."""
+    if connection is not None:
+        app.settings.connection(connection)
+    with app.store.read() as tx:
+        names = {row.id: row.name for row in connections.all_of_them(tx)}
+    wanted = None
+    if connection is not None:
+        wanted = next((number for number, name in names.items() if name == connection), -1)
+    place, left = after or 0, limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        with app.store.read() as tx:
+            found = list(audits.listed(tx, connection_id=wanted, after=place, limit=size))
+        for audit in found:
+            row = audit.row
+            yield {
+                "id": audit.id,
+                "at": row.at,
+                "who": row.who,
+                "action": row.action,
+                "connection": names.get(row.connection_id) if row.connection_id is not None else None,
+                "target": row.target,
+                "reason": row.reason,
+                "outcome": row.outcome,
+            }
+        if len(found) < size:
+            return
+        place = found[-1].id
+        left = None if left is None else left - len(found)

@@ -1,0 +1,181 @@
+"""Schedule: due times as a pure function of a clock, and what is due in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from connectors.faults import Refused
+from connectors.planhat.simulator import PlanhatSimulator
+from ledger.port import LedgerUnavailable
+from pipeline import schedule
+from pipeline.audit import Operator
+from pipeline.pause import pause, resume
+from pipeline.publish import publish
+from pipeline.pull import pull
+from pipeline.schedule import JITTER, LONGEST_JITTER, Attempt, Due, next_start
+from pipeline.status import status
+from pipeline.store import connections, leases, runs
+from pipeline.store.session import later, now
+from pipeline.sweep import sweep
+from pipeline.wiring import App
+from tests.pipeline.test_publish import Moody
+from tests.pipeline.world import NAME
+
+T = datetime(2026, 5, 1, tzinfo=UTC)
+ANN = Operator("ann", "the CRM is being mended")
+intervals = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(days=7))
+histories = st.lists(st.booleans(), min_size=1, max_size=8)
+
+
+def attempts(failed: list[bool]) -> list[Attempt]:
+    return [Attempt(100 - place, T - place * timedelta(hours=1), one) for place, one in enumerate(failed)]
+
+
+@given(intervals, intervals, histories, st.text())
+def test_work_is_due_no_sooner_than_is_bearable_and_little_later_than_was_asked(every, least, failed, name):
+    at = next_start(name, every, least, attempts(failed))
+    asked = max(every, least)
+    assert at - T >= least
+    assert at - T <= asked + min(asked * JITTER, LONGEST_JITTER)
+    if not failed[0]:
+        assert at - T >= asked
+    assert at == next_start(name, every, least, attempts(failed)), "everybody who asks is told the same"
+
+
+@given(intervals, st.lists(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3)), min_size=1, max_size=20))
+def test_two_pulls_are_never_closer_than_their_interval_however_late_anybody_looks(every, delays):
+    """A pull's interval is the least that is bearable; missed slots are made up for by one pull."""
+    history = [Attempt(1, T, False)]
+    for delay in delays:
+        at = next_start("eu pull", every, every, history)
+        started = at + delay
+        assert started - history[0].started_at >= every
+        history.insert(0, Attempt(history[0].run + 1, started, delay < timedelta(hours=1)))
+
+
+def test_what_failed_again_and_again_is_tried_less_and_less_often():
+    day, minute = timedelta(days=1), timedelta(minutes=1)
+
+    def mean(failures: int) -> timedelta:
+        tried = [next_start(f"{n}", day, minute, attempts([True] * failures)) - T for n in range(300)]
+        return sum(tried, timedelta()) / len(tried)
+
+    assert mean(1) < mean(3) < mean(5) <= timedelta(hours=1)
+
+
+def names(app: App) -> list[Due]:
+    return schedule.due(app)
+
+
+def age(app: App, kind: str, by: timedelta) -> None:
+    """The latest run of a kind began so much earlier."""
+    with app.store.write() as tx:
+        tx.execute(
+            text("UPDATE runs SET started_at = :at WHERE id = (SELECT max(id) FROM runs WHERE kind = :kind)"),
+            {"at": later(now(tx), -by), "kind": kind},
+        )
+
+
+def test_a_new_connection_is_pulled_then_swept_and_reconciled_only_after_a_while(app: App):
+    assert names(app) == [Due("pull", NAME)]
+    pull(app, NAME)
+    assert names(app) == [Due("sweep", NAME), Due("publish", "")]
+    sweep(app, NAME)
+    publish(app)
+    assert names(app) == []
+    with app.store.write() as tx:
+        tx.execute(text("UPDATE runs SET started_at = '2020-01-01T00:00:00.000Z' WHERE kind = 'pull'"))
+    pull(app, NAME)
+    assert names(app) == [Due("reconcile", NAME)], "it has waited longest: since the first pull and an interval"
+
+
+def test_the_verb_that_has_waited_longest_goes_first(app: App):
+    pull(app, NAME)
+    sweep(app, NAME)
+    publish(app)
+    age(app, "pull", timedelta(minutes=10))
+    assert names(app) == [Due("pull", NAME)]
+    age(app, "sweep", timedelta(days=2))
+    assert names(app) == [Due("sweep", NAME)], "pulls that are always due do not starve it"
+
+
+def test_nothing_is_started_beside_a_run_that_is_under_way(app: App):
+    with leases.hold(app.store, f"connection {NAME}"):
+        assert names(app) == []
+        shown = status(app)["connections"][0]["next"]["pull"]
+        assert shown == {"at": None, "why": "a run is under way"}
+    assert names(app) == [Due("pull", NAME)]
+
+
+def test_a_small_quota_stretches_the_interval(app: App, monkeypatch: pytest.MonkeyPatch):
+    pull(app, NAME)
+    sweep(app, NAME)
+    publish(app)
+    age(app, "pull", timedelta(hours=1))
+    assert names(app) == [Due("pull", NAME)]
+    options = type(app.settings.connection(NAME).options)
+    monkeypatch.setattr(options, "least_interval", lambda _: timedelta(hours=2))
+    assert names(app) == []
+
+
+def test_a_source_that_refuses_us_is_left_alone_until_a_run_by_hand_succeeds(app: App, crm: PlanhatSimulator):
+    pull(app, NAME)
+    crm.switches.forbidden = True
+    with pytest.raises(Refused):
+        pull(app, NAME)
+    assert Due("sweep", NAME) not in names(app)
+    assert status(app)["connections"][0]["next"]["pull"] == {"at": None, "why": "refused"}
+    crm.switches.forbidden = False
+    pull(app, NAME)
+    assert Due("sweep", NAME) in names(app)
+
+
+def test_a_paused_connection_is_left_alone_until_it_is_resumed(app: App, open_world: Callable[..., App]):
+    pause(app, NAME, ANN)
+    assert names(app) == []
+    (shown,) = status(app)["connections"]
+    assert (shown["state"], shown["paused"]["who"], shown["next"]["pull"]["why"]) == ("paused", "ann", "paused")
+    pull(app, NAME)
+    assert names(app) == [Due("publish", "")], "what was decided is still published"
+    assert resume(app, NAME, ANN)
+    assert Due("sweep", NAME) in names(app)
+    assert not resume(app, NAME, ANN)
+
+
+def test_a_ledger_that_stays_away_is_given_time(app: App):
+    moody = app.ledger = Moody()
+    pull(app, NAME)
+    sweep(app, NAME)
+    assert names(app) == [Due("publish", "")]
+    moody.down, app.give_up_after_s = 10_000, 0.1
+    for _ in range(5):
+        with pytest.raises(LedgerUnavailable):
+            publish(app)
+    with app.store.write() as tx:
+        tx.execute(text("UPDATE outbox SET due_at = '2020-01-01T00:00:00.000Z'"))
+        number = runs.latest(tx, "publish", None, 1)[0]["id"]
+        share = schedule._share(f"publish {number}")
+    age(app, "publish", timedelta(seconds=300 * share - 2))
+    assert names(app) == []
+    age(app, "publish", timedelta(seconds=301))
+    assert names(app) == [Due("publish", "")]
+
+
+def test_when_work_is_due_next_can_be_seen(app: App):
+    pull(app, NAME)
+    (shown,) = status(app)["connections"]
+    assert set(shown["next"]) == {"pull", "sweep", "reconcile"}
+    with app.store.read() as tx:
+        row = connections.find(tx, NAME)
+        assert row is not None
+        began = runs.first_started(tx, row.id)
+        assert began is not None
+        assert later(began, timedelta(minutes=5)) <= shown["next"]["pull"]["at"] <= later(began, timedelta(minutes=5.5))
+        assert shown["next"]["sweep"]["at"] <= now(tx), "overdue is now"
+        assert shown["next"]["reconcile"]["at"] >= later(began, timedelta(hours=24))
