@@ -36,7 +36,10 @@ PASSING = frozenset({429, 500, 502, 503, 504})
 """Statuses that may be gone on the next attempt (contracts/planhat.md section 13)."""
 
 _UNREADABLE_RETRIES = 2
-_LONGEST_PACING_S = 60.0
+_LONGEST_PACING_S = 65.0
+"""A minute's limit is waited for in the middle of a run, and for as long as permits of others may lie unused."""
+
+_LONGEST_STARVING_S = 600.0
 _LIMITED_S = 60.0
 _PATIENCE = 4
 _SKEW = timedelta(days=1)
@@ -224,18 +227,20 @@ class Transport:
 
     def _pace(self) -> None:
         """Take a permit. A run under way is paced by up to a minute; whoever comes to a spent budget is told so."""
-        patience = max(_LONGEST_PACING_S, self._give_up_after_s) if self._under_way else self._give_up_after_s
         waited = 0.0
         while (wait := self._permits.take()) > 0:
-            if waited + wait > patience:
+            if waited + wait > self._give_up_after_s and not self._is_paced_by(wait, waited):
                 until = shifted(self._now(), timedelta(seconds=wait))
                 raise RateLimited(
-                    f"the requests that {self.host} allows are used up for another {wait:.0f} s; it goes on at {until}",
+                    f"the budget of requests to {self.host} is used up for another {wait:.0f} s; it goes on at {until}",
                     retry_after_s=wait,
                 )
             self._timing.sleep(wait)
             waited += wait
         self._under_way = True
+
+    def _is_paced_by(self, wait: float, waited: float) -> bool:
+        return self._under_way and wait <= _LONGEST_PACING_S and waited <= _LONGEST_STARVING_S
 
     def _attempt(self, what: Ask, attempt: int, left: float) -> Answer:
         timeout = self._timeout_s if attempt == 1 else min(self._timeout_s, max(1.0, left))

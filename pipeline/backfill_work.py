@@ -114,7 +114,7 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
     connected = app.connection(summary.connection or "")
     with app.store.write() as tx:
         scope = scope_of(tx, app.store, connected, row.id)
-    reader = connected.open_reader(app.store.now)
+    reader = connected.open_reader(app.store.now, app.permits(connected.name, "backfill"))
     try:
         with bind(run=row.id, connection=connected.name):
             yield Run(app.store, connected, scope, reader, summary, silent, lease=lease)

@@ -33,7 +33,7 @@ def lint(settings: Settings | None, name: str) -> list[str]:
 def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
     """A commented table made from up to `sample` of the tenant's own deals; nothing is stored."""
     chosen = app.connection(connection)
-    reader = chosen.open_reader(app.store.now)
+    reader = chosen.open_reader(app.store.now, app.permits(connection, "pull"))
     observed, fields = Observed(), list[Field]()
     try:
         for record in islice(_each_once(reader.everything(None), fields), sample):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import httpx
 from sqlalchemy import Engine
 
+from connectors.pacing import Permits
 from connectors.registry import source as source_named
 from connectors.source import Account, Reader, Source
 from ledger.budget import Budget, SharedPurse, budget_name
@@ -25,6 +26,7 @@ from mappings.mapper import Mapper
 from pipeline import settings as configuration
 from pipeline.faults import SettingsError, StoreUnready
 from pipeline.mapping_files import mapping_of, rules_of
+from pipeline.permits import lane_of, shared_permits
 from pipeline.settings import Settings
 from pipeline.store import connections, schema
 from pipeline.store.connections import MappingRow
@@ -49,8 +51,8 @@ class Connected:
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
     give_up_after_s: float = GIVE_UP_AFTER_S
 
-    def open_reader(self, now: Callable[[], str]) -> Reader:
-        """Open the connection's API. `now` is the database's clock."""
+    def open_reader(self, now: Callable[[], str], permits: Permits | None = None) -> Reader:
+        """Open the connection's API. `now` is the database's clock; see `App.permits` for what limits its requests."""
         account = Account(
             name=self.name,
             base_url=self.settings.base_url,
@@ -60,6 +62,7 @@ class Connected:
             now=now,
             give_up_after_s=self.give_up_after_s,
             transport=self.transport,
+            permits=permits,
         )
         return self.source.open(account)
 
@@ -78,6 +81,12 @@ class App:
     ledger: Ledger
     transports: Mapping[str, httpx.BaseTransport] = field(default_factory=dict)
     give_up_after_s: float = GIVE_UP_AFTER_S
+    epoch: Callable[[], float] | None = None
+    """Takes the place of the database's clock in counting requests, where a simulated tenant has a time of its own."""
+
+    def permits(self, connection: str, kind: str) -> Permits:
+        """What a reader of a connection takes permits from, for a run of this kind: its account's budget."""
+        return shared_permits(self.store, self.settings, connection, lane_of(kind), self.epoch)
 
     def connection(self, name: str) -> Connected:
         """A configured connection. Raises `Unknown`, and `SettingsError` for a mapping that cannot be used."""

@@ -8,9 +8,10 @@ from ledger.engine import reading
 from ledger.migrating import Schema
 from pipeline.faults import StoreUnready
 from pipeline.store.backfill_tables import backfills
+from pipeline.store.budget_tables import budgets
 from pipeline.store.operator_tables import audits
 
-assert backfills.metadata is audits.metadata  # every module of tables has to be imported
+assert backfills.metadata is budgets.metadata is audits.metadata  # every module of tables has to be imported
 STORE = Schema("store", "pipeline.store:migrations", "store_alembic_version", audits.metadata)
 
 

@@ -93,6 +93,7 @@ class World:
             now=self.app.store.now,
             give_up_after_s=5.0,
             transport=self.crm.transport(),
+            permits=self.app.permits(NAME, "pull"),
             **{"credentials": self.crm.credentials, **changed},
         )
         return self.source.open(account)
@@ -132,6 +133,7 @@ class Worlds:
         config = configuration.load(file, {name_of(key): secret for key, secret in secrets.items()})
         migrate(config)
         app = self.opened.enter_context(open_app(config, transports={NAME: crm.transport()}, give_up_after_s=5.0))
+        app.epoch = crm.clock.epoch
         if url.startswith("sqlite"):  # nobody pulls the plug here, and waiting for the disk is most of a test
             event.listen(app.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
             app.store.engine.dispose()

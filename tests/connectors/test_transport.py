@@ -272,7 +272,7 @@ def test_a_long_wait_of_our_own_is_told_instead_of_slept():
     line.ask()
     with pytest.raises(
         RateLimited,
-        match=r"that api.example.com allows are used up for another 3600 s; it goes on at 2026-03-02T09:00:00\.000Z",
+        match=r"requests to api.example.com is used up for another 3600 s; it goes on at 2026-03-02T09:00:00\.000Z",
     ) as caught:
         line.ask()
     assert caught.value.retry_after_s == 3600
