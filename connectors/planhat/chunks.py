@@ -16,7 +16,7 @@ import msgspec
 
 from connectors.chunks import ChunkPlan, chunk_rows
 from connectors.faults import Unintelligible
-from connectors.paging import BY_ID, OUT_OF_ORDER, Fetched, OffsetWalk, Place
+from connectors.paging import BY_ID, MOVING, OUT_OF_ORDER, Fetched, OffsetWalk, Place
 from connectors.planhat.cursor import Kind
 from connectors.planhat.lists import Lists
 from connectors.planhat.whole import Wholeness
@@ -60,7 +60,7 @@ class Parts:
         self._whole: Wholeness | None = None
 
     def plan(self, kind: Kind, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
-        """Parts of whole pages, found by looking at one row where each page begins."""
+        """Parts of whole pages, found by looking at one row where each page begins. Bounds are minded to the second."""
         options = self._lists.options
         # So much of a page is new to it: the rest it shares with the one before, and one row shows that a part is over.
         size = max(1, options.page_size - options.page_overlap - 1)
@@ -73,7 +73,8 @@ class Parts:
         stride = chunk_rows((end - first) * size, size) // size
         edges = list(range(first, end, stride))
         starts = [marks.at(edge) for edge in edges]
-        if any(one is None or other is None or one >= other for one, other in pairwise(starts)):
+        mixed = any(one is None or other is None or one >= other for one, other in pairwise(starts))
+        if mixed or not marks.ordered:
             # Rows went away while we looked, or the order is none: one part has to do.
             yield ChunkPlan(_label(low, high), _told(_Part(kind, low=low, high=high, ordered=False)), end * size)
             return
@@ -84,7 +85,7 @@ class Parts:
     def read(self, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[Page]:
         """The rows of a part, whatever was inserted or deleted since it was planned.
 
-        Raises `Unintelligible` where the list has lost its order and the part has bounds.
+        Raises `Unintelligible` where rows may have been skipped, or the list has lost its order and the part has bounds.
         """
         part = msgspec.convert(chunk.place, _Part)
         bounded = part.ordered and (part.low is not None or part.high is not None)
@@ -99,14 +100,17 @@ class Parts:
             start=start,
         )
         whole = self._whole = self._whole or Wholeness(self._lists, part.kind, None)
-        read = None if cursor is None else start.last
+        read: str | None = None
         for step in walk.steps():
             if bounded and OUT_OF_ORDER in step.doubts:
                 raise Unintelligible(MIXED)
+            if MOVING in step.doubts:
+                raise Unintelligible(MOVING)
             rows = step.fetched.rows
             inside = whole.complete(Fetched(_within(rows, part, read), step.fetched.requested_at))
             # In a list that keeps its order, what a page shares with the one before has landed with that one.
-            read = step.place.last if step.place.ordered else None
+            ids = (record.source_id for record in rows.records)
+            read = max((read or "", *ids)) if step.place.ordered else None
             yield Page(
                 records=inside.records,
                 spoiled=inside.spoiled,
@@ -119,19 +123,21 @@ class Parts:
 
 
 class _Marks:
-    """The ids at which the pages of a list begin, each looked at once."""
+    """The ids at which the pages of a list begin, each looked at once; `ordered` says whether the first page is."""
 
     def __init__(self, lists: Lists, kind: Kind, size: int) -> None:
         self._lists = lists
         self._kind = kind
         self._size = size
-        self._seen: dict[int, str | None] = {}
+        rows = lists.page(kind, "_id", 0, lists.options.page_size).rows
+        ids = [record.source_id for record in rows.records]
+        self.ordered = ids == sorted(ids)
+        self._seen = {0: _first_of(rows)}
 
     def at(self, page: int) -> str | None:
-        """The id of the first row of a page, None beyond the end. A row without one counts as the first of all."""
+        """The id of the first row of a page, None beyond the end."""
         if page not in self._seen:
-            rows = self._lists.page(self._kind, "_id", page * self._size, 1).rows
-            self._seen[page] = rows.records[0].source_id if rows.records else "" if rows.keys else None
+            self._seen[page] = _first_of(self._lists.page(self._kind, "_id", page * self._size, 1).rows)
         return self._seen[page]
 
     def first(self, reached: Callable[[str], bool]) -> int:
@@ -148,6 +154,11 @@ class _Marks:
             middle = (low + high) // 2
             low, high = (low, middle) if there(middle) else (middle, high)
         return high
+
+
+def _first_of(rows: Sliced) -> str | None:
+    """The first id of a page, None for an empty one. Where no row has one, it counts as the first of all."""
+    return rows.records[0].source_id if rows.records else "" if rows.keys else None
 
 
 def _told(place: _Part | _At) -> Cursor:
