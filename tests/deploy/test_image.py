@@ -42,7 +42,7 @@ def test_it_is_built_from_the_lock_whose_every_file_has_a_hash():
 
 
 def test_it_runs_as_nobody_in_particular_and_needs_no_shell():
-    assert words("USER") == ["10001:10001"]
+    assert (words("USER"), words("WORKDIR")) == (["10001:10001"], ["/"])
     assert words("RUN") == []
     (check,) = words("HEALTHCHECK")
     for given in (words("CMD")[0], check.partition("CMD ")[2]):

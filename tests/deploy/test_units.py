@@ -13,7 +13,7 @@ from tests.deploy.files import UNITS, commands, environment, queues, unit
 
 KNOWN = {
     "Unit": "Description Wants Requires After PartOf StartLimitIntervalSec",
-    "Service": "Type RemainAfterExit ExecStart Environment EnvironmentFile WorkingDirectory KillMode Restart "
+    "Service": "Type RemainAfterExit ExecStart Environment EnvironmentFile KillMode Restart "
     "RestartSec TimeoutStopSec MemoryMax TasksMax User Group UMask NoNewPrivileges ProtectSystem ProtectHome "
     "ProtectProc ProcSubset PrivateTmp PrivateDevices PrivateUsers ProtectHostname ProtectClock "
     "ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups RestrictAddressFamilies "
