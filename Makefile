@@ -33,8 +33,8 @@ demo: .venv/.ready ## the main job on a simulated CRM, proven and printed
 test: .venv/.ready ## every test, on both databases
 	$(RUN) pytest -n 2 --dist worksteal
 
-chaos: .venv/.ready ## the long fault campaigns: a kill at every single commit point, a thousand histories
-	DEALSYNC_KILL_STEP=1 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
+chaos: .venv/.ready ## the long fault campaigns: a kill at every single commit point, a bad ledger, a thousand histories
+	DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
 
 check: .venv/.ready ## format, lint, types, import contracts, architecture and deployment tests
 	$(RUN) ruff format --check .

@@ -11,6 +11,7 @@ from ledger.port import LedgerUnavailable
 from ledger.wire import read_capped
 
 _KEPT_OPEN_S = 30.0
+_TIMEOUT_S = 30.0
 
 
 class Lines:
@@ -21,7 +22,7 @@ class Lines:
     along.
     """
 
-    def __init__(self, url: str, key: str, *, timeout_s: float, opened: Callable[[], httpx.BaseTransport]) -> None:
+    def __init__(self, url: str, key: str, opened: Callable[[], httpx.BaseTransport]) -> None:
         self._url = url
         self._headers = {
             "Authorization": f"Bearer {key}",
@@ -29,7 +30,7 @@ class Lines:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
-        self._timeout = httpx.Timeout(timeout_s).as_dict()
+        self._timeout = httpx.Timeout(_TIMEOUT_S).as_dict()
         self._open = opened
         self._mine = threading.local()
         self._all: list[httpx.BaseTransport] = []

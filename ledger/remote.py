@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -34,9 +34,8 @@ class RemoteLedger:
 
     `budget` counts the key's requests (default: one of our own, with no limit but what the ledger's headers say).
     `in_flight` bounds how many requests are open at once. `batches` are used where the ledger says that it takes them.
-    Nothing is retried here but reads: an event whose fate is
-    unknown comes back `Unsettled`. Raises `ValueError` for an address or a key that cannot work. `transport` and
-    `sleep` are for tests.
+    Nothing is retried here but reads: an event whose fate is unknown comes back `Unsettled`. Raises `ValueError` for an
+    address or a key that cannot work. `transport` is for tests.
     """
 
     def __init__(
@@ -47,19 +46,16 @@ class RemoteLedger:
         budget: Budget | None = None,
         in_flight: int = IN_FLIGHT,
         batches: bool = True,
-        timeout_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = address(url)
         self._key = header_value(api_key)
         self._in_flight = in_flight
-        self._sleep = sleep
         self._budget = budget or Budget()
         self._batches = None if batches else False
         self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="ledger")
         opened = over_tcp if transport is None else lambda: transport
-        self._lines = Lines(self._url, self._key, timeout_s=timeout_s, opened=opened)
+        self._lines = Lines(self._url, self._key, opened=opened)
 
     def __repr__(self) -> str:
         return f"RemoteLedger({self._url!r})"
@@ -231,7 +227,7 @@ class RemoteLedger:
         fault: LedgerFault = LedgerUnavailable()
         for attempt in range(_ATTEMPTS):
             while wait := self._budget.take():
-                self._sleep(wait)
+                time.sleep(wait)
             try:
                 status, headers, data = self._exchange("GET", path)
             except LedgerUnavailable as error:
@@ -245,7 +241,7 @@ class RemoteLedger:
                     raise self._refusal(status, data)
                 fault = LedgerUnavailable(f"the ledger at {self._url} answered GET {path} with {status}, unreadably")
             if attempt + 1 < _ATTEMPTS:
-                self._sleep(0.2 * 2**attempt)
+                time.sleep(0.2 * 2**attempt)
         raise fault
 
     def _exchange(self, method: str, path: str, content: bytes | None = None) -> tuple[int, httpx.Headers, bytes]:

@@ -28,13 +28,15 @@ _WINDOW = 500
 class Verdict:
     """`first_bad` names the first finding: `{"table", "row", "why"}`, `row` being the id of the row, where it has one.
 
-    `events` counts the events that were checked before it.
+    `events` counts the events that were checked before it. `head` is the digest of the last event, which stands for all
+    of them: kept elsewhere, it shows later that none of these was lost.
     """
 
     ok: bool
     events: int
     deals: int
     first_bad: dict[str, str] | None
+    head: str | None = None
 
 
 class _Bad(Exception):
@@ -63,24 +65,26 @@ class _Streams:
             result.close()
 
 
-def verify(engine: Engine, org: str) -> Verdict:
+def verify(engine: Engine, org: str, expect: str | None = None) -> Verdict:
     """Check everything the ledger of an org claims (invariant 15); memory does not grow with the ledger.
 
     The chain of hashes over every column of source and domain events, the sequence without a gap, a source event for
     each domain event and the other way round, every key once, each domain event being what its source event says, and
-    each deal being what its last event made it. What it cannot see is the loss of the newest events together with all
-    that depends on them: keep the last hash elsewhere for that.
+    each deal being what its last event made it. The loss of the newest events together with all that depends on them
+    shows only against an earlier verdict's `head`: given as `expect`, it must be the digest of an event of the chain.
     Raises a `LedgerFault` when the database cannot be read.
     """
     counted = {"events": 0, "deals": 0}
     try:
         with translated(), _snapshot(engine) as tx, closing(_Streams(tx)) as streams:
-            _check_events(tx, streams, org, counted)
+            head = _check_events(tx, streams, org, counted)
             _check_keys(tx, org)
+            if expect is not None:
+                _check_anchor(tx, org, expect)
             _check_deals(streams, org, counted)
     except _Bad as bad:
         return Verdict(False, counted["events"], counted["deals"], bad.where)
-    return Verdict(True, counted["events"], counted["deals"], None)
+    return Verdict(True, counted["events"], counted["deals"], None, head)
 
 
 def rebuild(engine: Engine, org: str) -> int:
@@ -109,8 +113,11 @@ def rebuild(engine: Engine, org: str) -> int:
     return count
 
 
-def _check_events(tx: Connection, streams: _Streams, org: str, counted: dict[str, int]) -> None:
-    """Follow the chain from its first event, the source events beside it: both were given their ids in one order."""
+def _check_events(tx: Connection, streams: _Streams, org: str, counted: dict[str, int]) -> str:
+    """Follow the chain from its first event, the source events beside it: both were given their ids in one order.
+
+    The digest of the last one.
+    """
     domain = select(domain_events).where(domain_events.c.org_id == org).order_by(domain_events.c.sequence)
     received = select(source_events).where(source_events.c.org_id == org).order_by(source_events.c.id)
     sources = (Source._make(row) for row in streams.of(received))
@@ -126,6 +133,7 @@ def _check_events(tx: Connection, streams: _Streams, org: str, counted: dict[str
         if (stray := next(strays, None)) is not None:
             raise _Bad("ledger_domain_events", stray.id, "its org was changed")
         raise _Bad("ledger_source_events", left.id, "no domain event was made from it, or that was taken out")
+    return previous.hash.hex()
 
 
 def _check_link(event: Domain, previous: Domain) -> None:
@@ -172,6 +180,20 @@ def _over_the_one_before(tx: Connection, event: Domain, state: str) -> str | Non
         return None if before is None else merged(before, state)
     except (Refusal, KeyError, TypeError):
         return None
+
+
+def _check_anchor(tx: Connection, org: str, expect: str) -> None:
+    """Look for the event that an earlier verdict ended with."""
+    if expect == GENESIS.hex():
+        return
+    try:
+        digest = bytes.fromhex(expect)
+    except ValueError:
+        digest = b""
+    held = select(domain_events.c.id).where(domain_events.c.org_id == org, domain_events.c.hash == digest)
+    if tx.execute(held.limit(1)).scalar_one_or_none() is None:
+        why = f"no event has the digest {expect[:80]}: events that were there are gone, or this is another ledger"
+        raise _Bad("ledger_domain_events", "", why)
 
 
 def _check_keys(tx: Connection, org: str) -> None:

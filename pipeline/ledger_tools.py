@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
 from ledger import keys
 from ledger.embedded import ORG
+from ledger.export import export as exported
 from ledger.service import create_app
 from ledger.verify import rebuild as rebuilt
 from ledger.verify import verify as verified
@@ -19,11 +22,29 @@ from pipeline.store.session import translated
 from pipeline.wiring import open_store
 
 
-def verify(settings: Settings) -> dict[str, Any]:
-    """Check chain, gaps, keys and fold of the embedded ledger: `{"ok", "events", "deals", "first_bad"}`."""
+def verify(settings: Settings, expect: str | None = None) -> dict[str, Any]:
+    """Check chain, gaps, keys and fold of the embedded ledger: `{"ok", "events", "deals", "first_bad", "head"}`.
+
+    `expect` is the head of an earlier verdict, which must be in the chain.
+    """
     with _opened(settings) as engine:
-        verdict = verified(engine, ORG)
-    return {"ok": verdict.ok, "events": verdict.events, "deals": verdict.deals, "first_bad": verdict.first_bad}
+        return asdict(verified(engine, ORG, expect))
+
+
+def export(settings: Settings, file: Path, since: str, until: str, org: str | None) -> dict[str, Any]:
+    """Write a period's events as CSV: `{"events", "sha256", "before", "head", "file"}`.
+
+    A file is replaced only by a complete one.
+    """
+    part = file.with_name(f".{file.name}.part")
+    with _opened(settings) as engine:
+        try:
+            with part.open("w", encoding="utf-8", newline="") as out:
+                found = exported(engine, org or ORG, out, since=since, until=until)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+    return {**asdict(found), "file": str(file)}
 
 
 def rebuild(settings: Settings) -> int:

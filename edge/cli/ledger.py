@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,20 +37,61 @@ def serve(
 
 
 @group.command()
-def verify(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+def verify(
+    ctx: typer.Context,
+    expect: Annotated[
+        str | None,
+        typer.Option("--expect", metavar="HEAD", help="A head told before: it must still be in the chain."),
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
     """Check the ledger's hash chain, its sequence, its keys and its deals."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.ledger_tools import verify as verb
 
-    verdict = verb(terminal.settings())
+    verdict = verb(terminal.settings(), expect)
     if terminal.json:
-        terminal.document(verdict)
+        terminal.document({name: verdict[name] for name in verdict if name != "head" or expect is not None})
     elif verdict["ok"]:
         terminal.line(f"the ledger is whole: {verdict['events']:,} events, {verdict['deals']:,} deals")
+        terminal.note(f"head {verdict['head']}: keep it elsewhere, and give it to the next verify as --expect")
     else:
         bad = verdict["first_bad"] or {}
         terminal.complain(f"the ledger is damaged: {bad.get('table')} row {bad.get('row')}: {bad.get('why')}")
     raise typer.Exit(DONE if verdict["ok"] else INTEGRITY)
+
+
+@group.command()
+def export(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Where to write the events; replaced if there.")],
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME", help="Received from then on, ISO 8601 UTC.", show_default=False)
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--until", metavar="TIME", help="Received before then, ISO 8601 UTC.", show_default=False)
+    ] = "9999",
+    org: Annotated[
+        str | None, typer.Option("--org", metavar="ORG", help="An organisation.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a period's events as CSV, with a digest that can be cited."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ledger_tools import export as verb
+
+    try:
+        found = verb(terminal.settings(), file, since, until, org)
+    except OSError as error:
+        raise Failed(f"{file} cannot be written: {error.strerror}; name another file", USAGE) from error
+    if terminal.json:
+        terminal.document(found)
+    else:
+        terminal.line(f"{found['events']:,} events in {file}, sha256 {found['sha256']}, head {found['head']}")
 
 
 @group.command()

@@ -22,8 +22,9 @@ def line() -> Shaky:
 
 
 @pytest.fixture
-def ledger(line: Shaky) -> Iterator[RemoteLedger]:
-    ledger = RemoteLedger("https://ledger.example/v1/", KEY, transport=line, in_flight=4, sleep=lambda _: None)
+def ledger(line: Shaky, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteLedger]:
+    monkeypatch.setattr("ledger.remote.time.sleep", lambda _: None)
+    ledger = RemoteLedger("https://ledger.example/v1/", KEY, transport=line, in_flight=4)
     yield ledger
     ledger.close()
 

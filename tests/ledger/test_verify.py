@@ -257,3 +257,24 @@ def test_rebuilding_more_deals_than_one_batch(filled: Filled):
     assert rebuild(filled.engine, filled.org) == 1103
     assert listed(filled) == before
     assert verify(filled.engine, filled.org).ok
+
+
+def test_the_loss_of_the_newest_events_shows_against_a_head_kept_elsewhere(database_url: str):
+    with engine_at(database_url) as engine:
+        lose_the_newest(engine)
+
+
+def lose_the_newest(engine: Engine) -> None:
+    ledger = EmbeddedLedger(engine, now=now)
+    ledger.append([event(key="k1"), event(key="k2", amount=2)])
+    earlier = verify(engine, ORG).head
+    ledger.append([event(key="k3", amount=3)])
+    later = verify(engine, ORG, expect=earlier)
+    assert later.ok
+    assert later.head != earlier
+    EmbeddedLedger(engine, org="org_anew", now=now).append([event(key="k1"), event(key="k2", amount=2)])
+    lost = verify(engine, "org_anew", expect=later.head)
+    assert not lost.ok
+    assert lost.first_bad is not None
+    assert "are gone" in lost.first_bad["why"]
+    assert not verify(engine, ORG, expect="nonsense").ok
