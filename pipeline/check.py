@@ -14,9 +14,6 @@ from pipeline.faults import SettingsError
 from pipeline.settings import Settings
 from pipeline.wiring import connected, open_remote
 
-NOT_YET = ("reconcile_every", "account")
-"""Keys of a connection that are accepted and that nothing reads: whoever sets one should not rely on it."""
-
 
 def check(
     settings: Settings, connection: str | None = None, *, transports: Mapping[str, httpx.BaseTransport] | None = None
@@ -40,9 +37,6 @@ def _connection(settings: Settings, name: str, transport: httpx.BaseTransport | 
         yield Finding("mapping", False, str(error), "misconfigured")
         return
     yield Finding("mapping", True, f"version {chosen.mapper.version[:12]}")
-    for key in NOT_YET:
-        if key in chosen.settings.model_fields_set:
-            yield Finding("settings", True, f"{key} has no effect in this version")
     reader = None
     try:
         reader = chosen.open_reader(utc_now)

@@ -181,13 +181,3 @@ def test_the_demo_proves_itself(cli: Cli):
 
 def test_a_suggested_table_counts_each_deal_once(cli: Cli, configured: Path, crm: PlanhatSimulator):
     assert f"({len(crm.ids())} deals, 0 opportunities)" in cli("mapping", "suggest", "planhat").out
-
-
-def test_check_names_the_keys_that_nothing_reads_yet(cli: Cli, configured: Path):
-    assert "no effect" not in cli("check").out
-    configured.write_text(
-        configured.read_text().replace("[connections.planhat]", '[connections.planhat]\naccount = "a"')
-    )
-    ended = cli("check")
-    assert ended.code == 0
-    assert "account has no effect in this version" in ended.out
