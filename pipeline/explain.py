@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from deals.identity import decode_json
 from deals.state import STANDARD
 from mappings.language import parse
-from mappings.mapper import Mapper
+from mappings.mapper import Mapped, Mapper
 from mappings.rules import Rules
 from pipeline.browse import find
 from pipeline.decode import decode
@@ -23,7 +23,8 @@ from pipeline.wiring import App
 
 def explain(app: App, external_id: str) -> dict[str, Any]:
     """Each field of a deal with its value, where it came from, the raw value, the rule that read it, and the event
-    that first carried the value; then the deal's latest event and the ledger's receipt. Raises `Unknown`.
+    that first carried the value; then the deal's latest event with what was flagged in reading it, and the ledger's
+    receipt. Raises `Unknown`.
 
     Where a value came from is worked out anew from the record's own bytes and the mapping version that read them,
     both of which the store keeps: it can be neither lost nor edited.
@@ -33,6 +34,8 @@ def explain(app: App, external_id: str) -> dict[str, Any]:
         history = _events(tx, connection_id, source_id)
         fields = {name: _field(tx, name, history) for name in _names(history[-1])}
         head = history[-1]
+        if head["event_type"] != "delete":
+            _origin(tx, head)
         return {
             "external_id": head["external_id"],
             "revision": head["revision"],
@@ -46,6 +49,7 @@ def explain(app: App, external_id: str) -> dict[str, Any]:
                 "raw_digest": head["raw_digest"].hex(),
                 "source_version": head["version"],
                 "recorded_at": head["recorded_at"],
+                "flags": head.get("flags", []),
             },
             "receipt": _receipt(tx, connection_id, source_id, head["revision"]),
         }
@@ -104,7 +108,9 @@ def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
         wanted: dict[str, list[str]] = {}
         for name, key in mapper.lookups(kind, record):
             wanted.setdefault(name, []).append(key)
-        found = mapper.origins(kind, record, references.look_up(tx, event["connection_id"], wanted))
+        known = references.look_up(tx, event["connection_id"], wanted)
+        found, reading = mapper.origins(kind, record, known), mapper.map(kind, record, known)
+        event["flags"] = list(reading.flags) if isinstance(reading, Mapped) else []
         event["origins"] = {
             name: {"from": origin.source, "raw": origin.raw, "rule": origin.rule} for name, origin in found.items()
         }

@@ -97,6 +97,8 @@ def tell(terminal: Terminal, explained: dict[str, Any], currency: str) -> None:
         terminal.line(f"  {' ' * 20}   since {since}, {field['cause']}, mapping {mapping}")
     event, receipt = explained["event"], explained["receipt"]
     terminal.line(f"  event {event['event_type']}, key {event['dedup_key']}")
+    for flag in event["flags"]:
+        terminal.line(f"  flagged {flag}")
     terminal.line(f"  ledger: {_receipt(receipt.get('outcome'), receipt.get('domain_event_id'))}")
 
 

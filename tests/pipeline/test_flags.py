@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from connectors.planhat.simulator import PlanhatSimulator
+from pipeline.explain import explain
 from pipeline.pull import pull
 from pipeline.wiring import App
 from tests.pipeline.world import NAME, amounts
@@ -37,4 +38,5 @@ def test_what_was_rounded_or_assumed_is_counted(open_world: Callable[..., App], 
     notes = flagged(pull(app, NAME).notes)
     assert notes["amount_rounded"].startswith("1 record: ")
     assert notes["currency_defaulted"].startswith("1 record: ")
+    assert explain(app, f"{NAME}:{one}")["event"]["flags"] == ["amount_rounded"]
     assert flagged(pull(app, NAME).notes) == {}
