@@ -43,7 +43,7 @@ class Read(NamedTuple):
 class Held(NamedTuple):
     """The projection's side of a deal; `state` is its latest, also of a deleted deal (`alive` False).
 
-    `waits`: an event of it is not in the ledger. `moved`: it changed, or reached the ledger, while we read.
+    `waits`: an event of it is not in the ledger. `moved`: an event of it reached the ledger while we read.
     `remap`: it was read with another mapping than the one in force. `hinted`: somebody said to look at it.
     """
 

@@ -106,7 +106,7 @@ def reconcile(app: App, connection: str, *, repair: bool = False, progress: Prog
         doubts = read_source(run, laid, currency, keep_raw=repair)
         reading_ledger = run.store.now()
         read_ledger(app, run, laid)
-        read_projection(run, laid, currency, (reading_source, reading_ledger))
+        read_projection(run, laid, currency, reading_ledger)
         if not laid.count(sides.ledger) and not laid.count(sides.projection) and not run.summary.read:
             doubts = []  # nobody has any deal: that is agreement
         run.summary.doubts = doubts

@@ -55,10 +55,11 @@ def read_ledger(app: App, run: Run, sides: Sides) -> None:
         sides.put(store_sides.ledger, rows)
 
 
-def read_projection(run: Run, sides: Sides, currency: str, started: tuple[str, str]) -> None:
-    """Lay down our latest states, as one snapshot. `started` is when reading the source and the ledger began."""
+def read_projection(run: Run, sides: Sides, currency: str, reading_ledger: str) -> None:
+    """Lay down our latest states, as one snapshot. `reading_ledger` is when the ledger began to be read: what it
+    has acknowledged since then, its list may not show."""
     with run.store.read() as tx:
-        for chunk in bulk.in_chunks(_believed(tx, run, started), _CHUNK):
+        for chunk in bulk.in_chunks(_believed(tx, run, reading_ledger), _CHUNK):
             rows = [(*row(one[0], one[1], one[2], currency), *one[3:]) for one in chunk]
             sides.put(store_sides.projection, rows)
 
@@ -80,9 +81,8 @@ def _records(run: Run, page: Page, currency: str, keep_raw: bool) -> Iterable[tu
             yield (*row(bad.source_id, None, False, currency), *told)
 
 
-def _believed(tx: Connection, run: Run, started: tuple[str, str]) -> Iterator[tuple[Any, ...]]:
+def _believed(tx: Connection, run: Run, reading_ledger: str) -> Iterator[tuple[Any, ...]]:
     """Every projected deal: id, state, alive, version, observed at, and the four reasons why it may be on its way."""
-    reading_source, reading_ledger = started
     same = (events, receipts)
     head, settled = (
         (table.c.connection_id == deals.c.connection_id)
@@ -97,14 +97,14 @@ def _believed(tx: Connection, run: Run, started: tuple[str, str]) -> Iterator[tu
     found = (
         select(
             deals.c.source_id, events.c.state, deals.c.deleted, deals.c.version, deals.c.observed_at, waits,
-            events.c.recorded_at, receipts.c.settled_at, deals.c.mapping_id, hinted,
+            receipts.c.settled_at, deals.c.mapping_id, hinted,
         )
         .join(events, head)
         .outerjoin(receipts, settled)
         .where(deals.c.connection_id == run.scope.connection_id)
     )  # fmt: skip
     for one in tx.execute(found.execution_options(yield_per=_CHUNK)):
-        source_id, state, deleted, version, observed_at, waiting, recorded_at, settled_at, mapping_id, hint = one
-        moved = recorded_at >= reading_source or (settled_at is not None and settled_at >= reading_ledger)
+        source_id, state, deleted, version, observed_at, waiting, settled_at, mapping_id, hint = one
+        moved = settled_at is not None and settled_at >= reading_ledger
         remap = mapping_id not in (run.scope.mapping_id, FROM_LEDGER)
         yield (source_id, state, not deleted, version, observed_at, bool(waiting), moved, remap, bool(hint))

@@ -29,7 +29,7 @@ def with_ledger(app: App, kind: str) -> Iterator[App]:
         if kind == "memory":
             app = replace(app, ledger=MemoryLedger(now=app.store.now))
         elif kind == "remote":
-            app = replace(app, ledger=stack.enter_context(subjects.remote(app.store.engine)).ledger)
+            app = replace(app, ledger=stack.enter_context(subjects.remote(app.store.engine, batches=True)).ledger)
         yield app
 
 
