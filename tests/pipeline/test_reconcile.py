@@ -210,6 +210,24 @@ def test_a_deal_fetched_while_we_read_is_moving(quiet: App, crm: PlanhatSimulato
     assert (result.differences, dict(result.pending)) == ([], {"moving": 1})
 
 
+def test_a_deal_published_while_the_ledger_is_listed_is_moving(
+    quiet: App, crm: PlanhatSimulator, monkeypatch: pytest.MonkeyPatch
+):
+    """The list shows the state of before, and nothing waits any more when we compare."""
+    crm.edit(oldest(crm), total=4711)
+    pull(quiet, NAME)
+    listing = quiet.ledger.deals
+
+    def early() -> Iterator[Any]:
+        listed = list(listing())
+        publish(quiet)
+        return iter(listed)
+
+    monkeypatch.setattr(quiet.ledger, "deals", early)
+    result = reconcile(quiet, NAME)
+    assert (result.differences, dict(result.pending)) == ([], {"moving": 1})
+
+
 def test_a_failed_window_stays_on_record_and_the_mark_goes_back_until_it_passes(quiet: App, crm: PlanhatSimulator):
     first = reconcile(quiet, NAME)
     deal = oldest(crm)
