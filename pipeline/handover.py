@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.faults import Refused, Unavailable
 from pipeline.faults import Stopped, Unknown
-from pipeline.store import connections, runs
+from pipeline.store import connections, held, runs
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
 
@@ -54,6 +54,8 @@ def _ended(app: App, run: dict[str, Any], summary: Summary) -> Summary:
     reason = run["reason"] or f"run {run['id']} {run['state']}"
     if run["state"] == "done":
         summary.doubts = [run["reason"]] if run["reason"] else []
+        with app.store.read() as tx:
+            summary.held = held.run_held(tx, summary.run)
         return summary
     if run["state"] == "stopped":
         raise Stopped(reason, summary)

@@ -47,6 +47,10 @@ QUEUES = {"pull": "pull", "sweep": "pull", "reconcile": "pull", "fetch": "hint",
 """Each queue has a thread of its own for each connection: a backfill delays no pull, and neither of them a hint."""
 
 
+AT_ONCE = {"pull": 4, "hint": 4, "backfill": 2}
+"""So many connections are worked on at once in each queue: the store has not many connections to give."""
+
+
 class Crew:
     """The threads that do what is due, until `close`.
 
@@ -59,6 +63,7 @@ class Crew:
         self._stop = threading.Event()
         self._under_way: dict[Place, threading.Thread] = {}
         self._rests_until: dict[Place, float] = {}
+        self._began_at: dict[Place, float] = {}
         self._forgets_at = 0.0
         self.bell = Doorbell(self._begin_due, every_s=LOOK_EVERY_S)
 
@@ -71,17 +76,22 @@ class Crew:
             thread.join(max(0.0, ends - time.monotonic()))
 
     def _begin_due(self, _: set[str]) -> None:
-        """Start whatever is due and not under way."""
-        for verb, connection in self._due():
+        """Start whatever is due and not under way; whose last turn is longest ago goes first."""
+        due = {Place(QUEUES.get(verb, verb), connection): verb for verb, connection in self._due()}
+        for place in sorted(due, key=lambda one: self._began_at.get(one, 0.0)):
             if self._stop.is_set():
                 return
-            place = Place(QUEUES.get(verb, verb), connection)
-            known = self._under_way.get(place)
-            if (known is None or not known.is_alive()) and self._rests_until.get(place, 0.0) <= time.monotonic():
-                name = f"{verb} {connection}".strip()
-                thread = threading.Thread(target=self._do, args=(place, verb), name=name, daemon=True)
+            if self._may_begin(place):
+                name = f"{due[place]} {place.connection}".strip()
+                thread = threading.Thread(target=self._do, args=(place, due[place]), name=name, daemon=True)
+                self._began_at[place] = time.monotonic()
                 self._under_way[place] = thread
                 thread.start()
+
+    def _may_begin(self, place: Place) -> bool:
+        at_work = [one for one, thread in self._under_way.items() if one.queue == place.queue and thread.is_alive()]
+        rested = self._rests_until.get(place, 0.0) <= time.monotonic()
+        return rested and place not in at_work and len(at_work) < AT_ONCE.get(place.queue, 1)
 
     def _due(self) -> Iterable[Due]:
         found = schedule.due(self._app)
