@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from sqlalchemy import Connection
+
 from connectors.faults import Refused, Unavailable
+from pipeline.audit import NOBODY, Operator
 from pipeline.backfill_report import Outcome, Standing, Watch, found, standing, standing_of, unwatched
 from pipeline.backfill_work import summary_of, work
 from pipeline.faults import Busy, Unknown
@@ -22,17 +25,27 @@ RESUMABLE = ("planned", "running", "paused", "cancelled", "failed")
 STOPPABLE = ("planned", "running", "paused", "failed")
 
 
-def start(app: App, connection: str, window: Window, *, wait: bool = True, watch: Watch = unwatched) -> Outcome:
+def start(
+    app: App,
+    connection: str,
+    window: Window,
+    *,
+    wait: bool = True,
+    watch: Watch = unwatched,
+    operator: Operator = NOBODY,
+) -> Outcome:
     """Plan a backfill and carry it out; without `wait`, leave both to the workers.
 
     One of the very same range that was cut off, and that nobody works on, is gone on with. Raises `Unknown` for a
     connection or a window that makes no sense, `Busy` when another backfill covers part of the range, and as `pull`.
     """
-    number = begin(app, connection, window, "running", join=app.settings.broker.url == "none")
+    number = begin(app, connection, window, "running", join=app.settings.broker.url == "none", operator=operator)
     return _go_on(app, number, wait=wait, watch=watch)
 
 
-def begin(app: App, connection: str, window: Window, state: str, *, join: bool = False) -> int:
+def begin(
+    app: App, connection: str, window: Window, state: str, *, join: bool = False, operator: Operator = NOBODY
+) -> int:
     """Put down a new backfill in a state; its number. With `join`, one of the same range that was cut off will do."""
     connected = app.connection(connection)
     with app.store.write() as tx:
@@ -41,47 +54,57 @@ def begin(app: App, connection: str, window: Window, state: str, *, join: bool =
         _sensible(window, now(tx))
         other = backfills.overlapping(tx, row.id, *window) if state == "running" else None
         if other is None:
-            return backfills.start(tx, row.id, state, window)
+            number = backfills.start(tx, row.id, state, window)
+            _write_down(tx, operator, "start", BackfillRow(number, row.id, state, None, *window, False, "", ""), state)
+            return number
         cut_off = other.state == "running" and (other.since, other.until) == window
         if join and cut_off and backfills.lease_name(other.id) not in leases.held(tx):
             backfills.resume(tx, other.id, ("running",))
+            _write_down(tx, operator, "start", other, "gone on with")
             return other.id
         raise _covered(other)
 
 
-def resume(app: App, backfill_id: int, *, wait: bool = True, watch: Watch = unwatched) -> Outcome:
+def resume(
+    app: App, backfill_id: int, *, wait: bool = True, watch: Watch = unwatched, operator: Operator = NOBODY
+) -> Outcome:
     """Carry out what is left of a backfill that was planned, paused, cancelled or cut off; failed chunks stay failed.
 
     Raises `Unknown`, and as `start`.
     """
-    return _resume(app, backfill_id, wait=wait, watch=watch, failed_too=False)
+    _let_go(app, backfill_id, "resume", operator)
+    return _go_on(app, backfill_id, wait=wait, watch=watch)
 
 
-def retry(app: App, backfill_id: int, *, wait: bool = True, watch: Watch = unwatched) -> Outcome:
+def retry(
+    app: App, backfill_id: int, *, wait: bool = True, watch: Watch = unwatched, operator: Operator = NOBODY
+) -> Outcome:
     """Carry out the chunks of a backfill that failed, and those still missing; nothing that is done.
 
     Raises `Unknown`, and as `start`.
     """
-    return _resume(app, backfill_id, wait=wait, watch=watch, failed_too=True)
+    _let_go(app, backfill_id, "retry", operator)
+    return _go_on(app, backfill_id, wait=wait, watch=watch)
 
 
-def pause(app: App, backfill_id: int) -> Standing:
+def pause(app: App, backfill_id: int, *, operator: Operator = NOBODY) -> Standing:
     """Let nothing more land in a running backfill until it is resumed, whoever works on it.
 
     Raises `Unknown` when it does not run.
     """
-    return _stop(app, backfill_id, "paused", ("running", "paused"))
+    return _stop(app, backfill_id, ("pause", "paused"), ("running", "paused"), operator)
 
 
-def cancel(app: App, backfill_id: int) -> Standing:
+def cancel(app: App, backfill_id: int, *, operator: Operator = NOBODY) -> Standing:
     """Let nothing more land in a backfill, and free its range; what has landed stays. It can still be resumed.
 
     Raises `Unknown` when it is done.
     """
-    return _stop(app, backfill_id, "cancelled", (*STOPPABLE, "cancelled"))
+    return _stop(app, backfill_id, ("cancel", "cancelled"), (*STOPPABLE, "cancelled"), operator)
 
 
-def _resume(app: App, backfill_id: int, *, wait: bool, watch: Watch, failed_too: bool) -> Outcome:
+def _let_go(app: App, backfill_id: int, verb: str, operator: Operator) -> None:
+    """Let a backfill be gone on with, by whoever comes first."""
     with app.store.write() as tx:
         row = found(tx, backfill_id)
         backfills.lock(tx, row.connection_id)
@@ -89,23 +112,30 @@ def _resume(app: App, backfill_id: int, *, wait: bool, watch: Watch, failed_too:
         other = backfills.overlapping(tx, row.connection_id, row.since, row.until, but=row.id)
         if other is not None and row.state != "done":
             raise _covered(other)
-        if failed_too:
+        if verb == "retry":
             backfills.reopen(tx, row.id)
         elif row.laid_out and row.state == "failed" and backfills.next_chunk(tx, row.id) is None:
             raise Unknown(
                 f"all that is left of backfill {row.id} are chunks that failed: `dealsync backfill retry {row.id}` "
                 "tries them again"
             )
-        backfills.resume(tx, row.id, RESUMABLE)
-    return _go_on(app, backfill_id, wait=wait, watch=watch)
+        changed = backfills.resume(tx, row.id, RESUMABLE)
+        _write_down(tx, operator, verb, row, "gone on with" if changed else f"was {row.state}")
 
 
-def _stop(app: App, backfill_id: int, state: str, among: Sequence[str]) -> Standing:
+def _stop(app: App, backfill_id: int, what: tuple[str, str], among: Sequence[str], operator: Operator) -> Standing:
+    verb, state = what
     with app.store.write() as tx:
         row = found(tx, backfill_id)
-        if not backfills.set_state(tx, row.id, state, f"{state} by hand", among):
+        if not backfills.set_state(tx, row.id, state, f"{state} by {operator.who}", among):
             raise Unknown(f"backfill {row.id} is {row.state}: it cannot be {state}")
+        _write_down(tx, operator, verb, row, state)
         return standing_of(tx, found(tx, row.id))
+
+
+def _write_down(tx: Connection, operator: Operator, verb: str, row: BackfillRow, outcome: str) -> None:
+    target = f"backfill {row.id}"
+    operator.did(tx, f"backfill {verb}", outcome=outcome, connection_id=row.connection_id, target=target)
 
 
 def _go_on(app: App, backfill_id: int, *, wait: bool, watch: Watch) -> Outcome:

@@ -17,8 +17,9 @@ from deals.identity import decode_json
 from ledger import bulk
 from pipeline.ahead import ahead
 from pipeline.apply import apply
+from pipeline.audit import NOBODY, Operator
 from pipeline.backfill import Window, begin
-from pipeline.backfill_report import Outcome, Watch, found, standing, standing_of
+from pipeline.backfill_report import Outcome, Watch, found, standing, unwatched
 from pipeline.backfill_work import Halted, lay_out, opened, still_in, summary_of
 from pipeline.batch import Batch, Scope
 from pipeline.refer import read_references
@@ -33,12 +34,14 @@ REMEMBERED = 200_000
 """Pages share rows, and none of them lands: so many deals of a chunk are remembered, in order to count each once."""
 
 
-def preview(app: App, connection: str, window: Window, *, watch: Watch) -> Outcome:
+def preview(
+    app: App, connection: str, window: Window, *, watch: Watch = unwatched, operator: Operator = NOBODY
+) -> Outcome:
     """Plan a backfill and say of each chunk what it will do; nothing lands. It waits as `planned` to be resumed.
 
     Raises as `pipeline.backfill.start`, but is kept off by nobody.
     """
-    number = begin(app, connection, window, "planned")
+    number = begin(app, connection, window, "planned", operator=operator)
     with leases.hold(app.store, backfills.lease_name(number)) as lease:
         with app.store.read() as tx:
             row = found(tx, number)
@@ -50,8 +53,7 @@ def preview(app: App, connection: str, window: Window, *, watch: Watch) -> Outco
                     plan = list(backfills.chunks(tx, number))
                 for chunk in plan:
                     _expect(run, chunk)
-                    with app.store.read() as tx:
-                        watch(standing_of(tx, found(tx, number)))
+                    watch(standing(app, number))
             except Halted:
                 pass
     return Outcome(summary_of(app, row), standing(app, number))

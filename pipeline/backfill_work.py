@@ -17,13 +17,13 @@ from connectors.source import Page
 from deals.events import Cause
 from pipeline.ahead import ahead
 from pipeline.apply import apply
-from pipeline.backfill_report import Watch, found, standing_of, unwatched
+from pipeline.backfill_report import Watch, found, standing, standing_of, unwatched
 from pipeline.batch import Batch
 from pipeline.faults import Stopped
 from pipeline.observe import bind
 from pipeline.refer import read_references
 from pipeline.run import FEW, Run, scope_of
-from pipeline.store import backfills, connections, leases
+from pipeline.store import backfills, connections, leases, pauses
 from pipeline.store.backfills import BackfillRow, ChunkRow
 from pipeline.store.leases import Lease
 from pipeline.store.session import now
@@ -59,11 +59,16 @@ def work(app: App, backfill_id: int, *, most: int | None = None, watch: Watch = 
                 worker.work(most)
             except Halted:
                 log.info("backfill.halted")
+            finally:
+                worker.settle()
             return run.summary
 
 
 def waiting(app: App) -> list[str]:
-    """The configured connections that have a backfill which may be gone on with, and which nobody works on."""
+    """The configured connections that have a backfill which may be gone on with, and which nobody works on.
+
+    A connection that a person has paused is left alone; a backfill by hand goes on all the same.
+    """
     with app.store.read() as tx:
         return [name for name in sorted(app.settings.connections) if _due(tx, name)]
 
@@ -124,7 +129,9 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
 
 def _due(tx: Connection, connection: str) -> list[int]:
     known = connections.find(tx, connection)
-    return [] if known is None else backfills.due(tx, known.id, now(tx))
+    if known is None or known.id in pauses.all_of_them(tx):
+        return []
+    return backfills.due(tx, known.id, now(tx))
 
 
 @dataclass(slots=True)
@@ -153,8 +160,13 @@ class _Worker:
 
     def tell(self, _: Summary) -> None:
         if self.watch is not unwatched:
-            with self.app.store.read() as tx:
-                self.watch(standing_of(tx, found(tx, self.row.id)))
+            self.watch(standing(self.app, self.row.id))
+
+    def settle(self) -> None:
+        """What this holder held back for a person, if anything, is told of, however its work ended."""
+        if self.run.circuit.number is not None:
+            with self.run.store.write() as tx:
+                self.run.settle(tx)
 
     def _next(self) -> ChunkRow | None:
         """The next chunk; None when there is none left, and then the backfill is over."""
@@ -196,6 +208,7 @@ class _Worker:
             still_in(step.tx, self.row.id, "running")
             self.run.define(step.tx, page.fields)
             counts = step.add(apply(step.tx, self.run.scope, batch))
+            step.landed(batch)
             before, self.mark = self.mark, time.monotonic()
             worked_ms = round((self.mark - before) * 1000)
             backfills.advance(step.tx, self.row.id, chunk.number, counts, worked_ms)

@@ -170,6 +170,13 @@ class Run:
         self.summary.seconds = self.seconds()
         self.progress(self.summary)
 
+    def settle(self, tx: Connection) -> None:
+        """Nothing more will land: a change set begun out of caution only is let go, another one is told of."""
+        circuit = self.circuit = self.circuit.close(tx)
+        self.summary.held = held.run_held(tx, self.summary.run) if circuit.number is not None else 0
+        if note := circuit.note():
+            _once(self.summary.notes, [note])
+
     @property
     def _park_limit(self) -> float:
         return self.connected.settings.park_limit
@@ -261,13 +268,10 @@ def _finish(store: Store, run: Run) -> None:
     with store.write() as tx:
         run.confirm(tx)
         at = now(tx)
-        circuit = run.circuit.close(tx)
-        run.summary.held = held.run_held(tx, run.summary.run) if circuit.number is not None else 0
+        run.settle(tx)
         runs.count(tx, run.summary)
         runs.end(tx, run.summary.run, "done", at, "; ".join(run.summary.doubts) or None)
         connections.succeeded(tx, run.scope.connection_id, at)
-    if note := circuit.note():
-        run.summary.notes.append(note)
     log.info("run.finished", **{key: value for key, value in run.summary.as_json().items() if key != "run"})
 
 

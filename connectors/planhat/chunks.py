@@ -85,7 +85,7 @@ class Parts:
     def read(self, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[Page]:
         """The rows of a part, whatever was inserted or deleted since it was planned.
 
-        Raises `Unintelligible` where rows may have been skipped, or the list has lost its order and the part has bounds.
+        Raises `Unintelligible` where rows may have been skipped, or the list has lost the order that bounds need.
         """
         part = msgspec.convert(chunk.place, _Part)
         bounded = part.ordered and (part.low is not None or part.high is not None)

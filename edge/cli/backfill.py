@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.exits import DONE, PARKED, USAGE, Failed
+from edge.cli.operator import operator
 from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Limit, NoWait, OfConnection, Quiet
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import money, summary_line
@@ -62,9 +63,9 @@ def start(
 
     with terminal.app(give_up_after) as opened, _watching(terminal, title) as watch:
         if dry_run:
-            outcome = preview(opened, connection, window, watch=watch)
+            outcome = preview(opened, connection, window, watch=watch, operator=operator(None, None))
         else:
-            outcome = verb(opened, connection, window, wait=not no_wait, watch=watch)
+            outcome = verb(opened, connection, window, wait=not no_wait, watch=watch, operator=operator(None, None))
         currency = opened.settings.ledger.currency
     if dry_run:
         _expectation(terminal, outcome, currency)
@@ -114,7 +115,7 @@ def pause(
     from pipeline.backfill import pause as verb
 
     with terminal.app() as opened:
-        _show(terminal, [verb(opened, number)])
+        _show(terminal, [verb(opened, number, operator=operator(None, None))])
 
 
 @group.command()
@@ -126,7 +127,7 @@ def cancel(
     from pipeline.backfill import cancel as verb
 
     with terminal.app() as opened:
-        _show(terminal, [verb(opened, number)])
+        _show(terminal, [verb(opened, number, operator=operator(None, None))])
 
 
 @group.command("list")
@@ -173,7 +174,7 @@ def show(
 def _carry_on(terminal: Terminal, verb: Callable[..., Outcome], number: int, give_up_after: str, no_wait: bool) -> None:
     title = f"backfill {number}"
     with terminal.app(give_up_after) as opened, _watching(terminal, title) as watch:
-        outcome = verb(opened, number, wait=not no_wait, watch=watch)
+        outcome = verb(opened, number, wait=not no_wait, watch=watch, operator=operator(None, None))
     _end(terminal, title, outcome)
 
 
