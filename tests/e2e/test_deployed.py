@@ -94,7 +94,7 @@ class Deployment:
                 if other not in self.running:
                     self.start(other)
                 if wanted["condition"] == "service_completed_successfully":
-                    assert self.running[other].wait(60) == 0, self.log(other)
+                    assert self.running[other].wait(180) == 0, self.log(other)
         with (self.folder / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(
                 self.spelled(services()[name]["command"]), cwd=self.tmp, env=self.environ, stdout=log, stderr=log
@@ -159,7 +159,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def eventually(holds: Callable[[], bool], told: Callable[[], str] = lambda: "", seconds: float = 90.0) -> None:
+def eventually(holds: Callable[[], bool], told: Callable[[], str] = lambda: "", seconds: float = 180.0) -> None:
     ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends, f"it never came true\n{told()}"
@@ -218,7 +218,7 @@ def amount(deployment: Deployment, deal: str) -> int:
     return int(told["state"]["amount_cents"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_compose_starts_reads_publishes_takes_deliveries_in_and_ends_when_told(
     deployment: Deployment, sandbox: dict[str, Any], secrets: dict[str, str], broker: str
 ):
