@@ -12,12 +12,11 @@ import structlog
 
 from ledger import bulk
 from pipeline.compare import Difference, Held, Light, judge
-from pipeline.faults import Stopped
 from pipeline.reconcile import BATCH, land
 from pipeline.reconcile_sides import read_ledger, read_source
 from pipeline.refer import read_references
 from pipeline.run import Run, running
-from pipeline.store import connections, leases, outbox, projection, rebuilding, sides
+from pipeline.store import connections, leases, projection, rebuilding, sides
 from pipeline.store.sides import Sides
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
@@ -83,32 +82,6 @@ def recover(app: App, connection: str, *, send: bool = False, progress: Progress
         if send:
             _land_everything(run, laid, differences)
         return Recovery(run.summary, run.scope.prefix, send, laid.count(sides.ledger), adopted, withdrawn, differences)
-
-
-def refuse_unrecovered(app: App) -> None:
-    """Raise `Stopped` when the store would tell a ledger of deals as if for the first time that it holds already.
-
-    That is what a lost store looks like: events wait, none was ever answered for, and the ledger lists deals under the
-    connection's prefix. The ledger is asked only as long as a connection has events and no receipt.
-    """
-    prefixes = {}
-    with app.store.read() as tx:
-        waiting = outbox.waiting(tx)
-        for row in connections.all_of_them(tx):
-            chosen = app.settings.connections.get(row.name)
-            if chosen is not None and waiting.get(row.id) and not rebuilding.deals_told(tx, row.id):
-                prefixes[f"{chosen.external_id_prefix or row.name}:"] = row.name
-    if not prefixes:
-        return
-    for deal in app.ledger.deals():
-        for prefix, name in prefixes.items():
-            if deal.external_id.startswith(prefix):
-                raise Stopped(
-                    f"the ledger already holds deals of {name}, and this store has never sent one: it was lost, or "
-                    f"another store writes to this ledger. `dealsync recover {name}` shows what differs; nothing was "
-                    "sent",
-                    Summary(run=0, connection=None),
-                )
 
 
 def _differences(run: Run, laid: Sides) -> list[Difference]:

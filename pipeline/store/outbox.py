@@ -122,6 +122,12 @@ def waiting(tx: Connection) -> dict[int, int]:
     return {row[0]: row[1] for row in tx.execute(found)}
 
 
+def never_sent(tx: Connection) -> set[int]:
+    """The connections of which events wait, and none that waits was ever noted as about to be sent."""
+    found = select(outbox.c.connection_id).group_by(outbox.c.connection_id).having(func.max(outbox.c.attempts) == 0)
+    return set(tx.execute(found).scalars())
+
+
 def lanes(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> set[str]:
     """Those of these deals that have events not in the ledger yet."""
     found = select(outbox.c.source_id).where(

@@ -25,10 +25,11 @@ from pipeline.invariants import doctor
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import reconcile
-from pipeline.recover import recover, refuse_unrecovered
+from pipeline.recover import recover
 from pipeline.store import leases
 from pipeline.store.tables import events, receipts
 from pipeline.sweep import sweep
+from pipeline.unrecovered import refuse_unrecovered
 from pipeline.wiring import App, migrate, open_app
 from tests.ledger import subjects
 from tests.pipeline.reconciling import append, named
