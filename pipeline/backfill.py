@@ -39,6 +39,7 @@ def start(
     One of the very same range that was cut off, and that nobody works on, is gone on with. Raises `Unknown` for a
     connection or a window that makes no sense, `Busy` when another backfill covers part of the range, and as `pull`.
     """
+    _find_hands(app, wait)
     number = begin(app, connection, window, "running", join=app.settings.broker.url == "none", operator=operator)
     return _go_on(app, number, wait=wait, watch=watch)
 
@@ -72,6 +73,7 @@ def resume(
 
     Raises `Unknown`, and as `start`.
     """
+    _find_hands(app, wait)
     _let_go(app, backfill_id, "resume", operator)
     return _go_on(app, backfill_id, wait=wait, watch=watch)
 
@@ -83,6 +85,7 @@ def retry(
 
     Raises `Unknown`, and as `start`.
     """
+    _find_hands(app, wait)
     _let_go(app, backfill_id, "retry", operator)
     return _go_on(app, backfill_id, wait=wait, watch=watch)
 
@@ -133,6 +136,13 @@ def _stop(app: App, backfill_id: int, what: tuple[str, str], among: Sequence[str
         return standing_of(tx, found(tx, row.id))
 
 
+def _find_hands(app: App, wait: bool) -> None:
+    if app.settings.broker.url == "none" and not wait:
+        raise Unknown(
+            'broker.url is "none": there are no workers to leave the work to; run the command without --no-wait'
+        )
+
+
 def _write_down(tx: Connection, operator: Operator, verb: str, row: BackfillRow, outcome: str) -> None:
     target = f"backfill {row.id}"
     operator.did(tx, f"backfill {verb}", outcome=outcome, connection_id=row.connection_id, target=target)
@@ -140,14 +150,9 @@ def _write_down(tx: Connection, operator: Operator, verb: str, row: BackfillRow,
 
 def _go_on(app: App, backfill_id: int, *, wait: bool, watch: Watch) -> Outcome:
     """Do the work here where there is no broker; else ring for the workers, and wait for them if so wished."""
-    if app.settings.broker.url == "none" and wait:
+    if app.settings.broker.url == "none":
         summary = work(app, backfill_id, watch=watch)
         return Outcome(summary, standing(app, backfill_id))
-    if app.settings.broker.url == "none":
-        raise Unknown(
-            f'broker.url is "none": there are no workers to leave backfill {backfill_id} to; '
-            f"run `dealsync backfill resume {backfill_id}`"
-        )
     from pipeline.tasks import ring, use_broker
 
     use_broker(app.settings.broker.url)
