@@ -163,6 +163,21 @@ def test_a_discarded_event_that_a_later_one_builds_on_needs_no_putting_back(publ
     assert sound(published)
 
 
+def test_an_earlier_event_that_still_waits_is_sent_although_a_later_one_was_discarded(
+    published: App, crm: PlanhatSimulator
+):
+    edited = crm.ids()[0]
+    crm.edit(edited, total=77)
+    pull(published, NAME)
+    assert lose(published, crm, 7)[0] == edited
+    sweep(published, NAME)
+    discard_held(published, list_held(published)[0]["id"], ANN)
+    assert sound(published)
+    publish(published)
+    assert ledger_states(published)[f"{NAME}:{edited}"]["amount_cents"] == 7_700
+    assert ledger_states(published) == projected(published)
+
+
 def test_a_deal_that_the_ledger_never_heard_of_ends_and_comes_back(published: App, crm: PlanhatSimulator):
     lose(published, crm, 7)
     new = crm.create(name="New", total=5, stage="Negotiation", currency="USD")

@@ -116,6 +116,7 @@ def test_defaults_of_a_connection_are_those_of_the_design(write: Write):
     assert connection.external_id_prefix is None
     assert (connection.currency_policy, connection.owners, connection.owner_policy) == ("park", "source_id", "park")
     assert (connection.park_limit, connection.pull_every) == (0.2, timedelta(minutes=5))
+    assert (connection.delete_limit, connection.reconcile_every) == (0.1, timedelta(hours=24))
     assert connection.options.amount_unit == "major"
 
 
