@@ -23,6 +23,7 @@ from pipeline.store.outbox import BEGINNING, CONFLICT, INCIDENTS, THERE_BEFORE, 
 from pipeline.store.parking import ParkedRow
 from pipeline.store.session import later, now
 from pipeline.summary import Progress, Summary, silent
+from pipeline.unrecovered import refuse_unrecovered
 from pipeline.wiring import App
 
 log = structlog.get_logger()
@@ -43,8 +44,9 @@ def publish(app: App, *, progress: Progress = silent) -> Summary:
     An event is settled by any receipt; one the ledger refuses is parked and stops its own lane only; one whose fate is
     unknown goes again later with the same key and the same bytes. A ledger elsewhere that already has what was never
     sent is an incident: settled, logged, counted and noted. A limit of requests is waited for as long as each wait
-    lets something through; several publishers of one store take turns. Raises `LedgerRefused`, `Busy`, and
-    `LedgerUnavailable` when the ledger stayed away for longer than `give_up_after_s`.
+    lets something through; several publishers of one store take turns. Raises `LedgerRefused`, `Busy`, `Stopped` when
+    this store looks like one that was lost, and `LedgerUnavailable` when the ledger stayed away for longer than
+    `give_up_after_s`.
     """
     with leases.hold(app.store, "publish") as lease:
         with app.store.write() as tx:
@@ -52,6 +54,7 @@ def publish(app: App, *, progress: Progress = silent) -> Summary:
         with bind(run=summary.run):
             publisher = _Publisher(app, lease, summary, progress)
             try:
+                publisher.begin()
                 publisher.drain()
             except BaseException as error:
                 _end(app, summary, "failed", str(error))
@@ -76,6 +79,11 @@ class _Publisher:
     incidents: Counter[str] = field(default_factory=Counter)
     trouble: str = "an earlier run put them off"
     random: random.Random = field(default_factory=random.Random)
+
+    def begin(self) -> None:
+        """Look whether this store may have been lost. Raises `Stopped` before anything is sent when it looks so."""
+        if self._elsewhere:
+            refuse_unrecovered(self.app)
 
     def drain(self) -> None:
         """Pass over the lanes until nothing is left that may be sent, waiting for what was put off a moment ago."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import select
@@ -10,7 +10,8 @@ from sqlalchemy import select
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.events import Event
 from ledger.memory import MemoryLedger
-from ledger.port import Answer, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
+from ledger.port import Answer, LedgerDeal, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
+from pipeline.faults import Stopped
 from pipeline.invariants import doctor
 from pipeline.publish import publish
 from pipeline.pull import pull
@@ -173,8 +174,17 @@ def test_receipts_say_which_were_new(app: App, moody: Moody):
     assert answer.outcome == "already_there"
 
 
-def test_what_was_in_the_ledger_before_we_sent_it_is_an_incident(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+def change_everything(app: App, crm: PlanhatSimulator) -> None:
+    """Every deal was told of, and waits to be told of again."""
     pull(app, NAME)
+    publish(app)
+    for one in crm.ids():
+        crm.edit(one, total=777, currency="USD")
+    pull(app, NAME)
+
+
+def test_what_was_in_the_ledger_before_we_sent_it_is_an_incident(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+    change_everything(app, crm)
     with app.store.read() as tx:
         theirs = outbox_heads(tx, after=BEGINNING, due=WHENEVER, limit=2)
     MemoryLedger.append(elsewhere, [head.event for head in theirs])
@@ -245,10 +255,31 @@ def test_who_waits_for_nothing_still_sees_tried_once_what_was_put_off(
     assert publish(app).published == len(crm.ids())
 
 
-def test_a_key_that_holds_something_else_is_an_incident(app: App, elsewhere: Moody):
-    pull(app, NAME)
+def test_a_key_that_holds_something_else_is_an_incident(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+    change_everything(app, crm)
     with app.store.read() as tx:
         (ours,) = outbox_heads(tx, after=BEGINNING, due=WHENEVER, limit=1)
     MemoryLedger.append(elsewhere, [Event(ours.event.external_id, "upsert", ours.event.dedup_key, b"{}")])
     assert "1 events have keys under which" in publish(app).notes[0]
     assert any("have keys" in check.message for check in doctor(app) if not check.ok)
+
+
+def test_a_store_that_looks_lost_sends_nothing(app: App, elsewhere: Moody):
+    pull(app, NAME)
+    with app.store.read() as tx:
+        (ours,) = outbox_heads(tx, after=BEGINNING, due=WHENEVER, limit=1)
+    MemoryLedger.append(elsewhere, [Event(ours.event.external_id, "upsert", "a key of the lost store", b"{}")])
+    sent = len(elsewhere.sent)
+    with pytest.raises(Stopped, match=f"dealsync recover {NAME}"):
+        publish(app)
+    assert len(elsewhere.sent) == sent
+
+
+def test_a_ledger_that_may_not_be_read_is_sent_to_all_the_same(app: App, crm: PlanhatSimulator, elsewhere: Moody):
+    def refused() -> Iterator[LedgerDeal]:
+        raise LedgerRefused("missing scope: deals:read")
+        yield
+
+    elsewhere.deals = refused
+    pull(app, NAME)
+    assert publish(app).published == len(crm.ids())
