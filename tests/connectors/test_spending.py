@@ -180,6 +180,12 @@ def test_an_answer_never_allows_more_than_is_stated_nor_than_another_one_did():
     assert taken(spending, START)[1] == 0
 
 
+def test_the_window_of_what_is_left_ends_when_the_first_word_of_it_said():
+    spending = learned(learned(Spending(), START, News(1, 100)), START, News(1, 500))
+    spending, _, _ = taken(spending, START)
+    assert taken(spending, START)[1:] == (0, 100.0)
+
+
 def test_an_answer_does_not_know_of_the_permits_on_their_way():
     terms = Terms([Limit(100, MINUTE)])
     spending, grant = granted(Spending(), START, terms, 8, 2.0)
