@@ -13,6 +13,7 @@ from pipeline.batch import Scope
 from pipeline.compare import sound
 from pipeline.store import projection, vault
 from pipeline.store.connections import FROM_LEDGER
+from pipeline.store.operator_tables import held_events, held_sets
 from pipeline.store.outbox import EventRow
 from pipeline.store.projection import DealRow
 from pipeline.store.session import now
@@ -38,6 +39,10 @@ def withdraw(tx: Connection, connection_id: int) -> int:
     refused = and_(parked.c.connection_id == connection_id, parked.c.stage == "event", parked.c.state == "open")
     note = "the store was rebuilt from the ledger"
     tx.execute(update(parked).where(refused).values(state="superseded", closed_at=at, closing_note=note))
+    waiting = and_(held_sets.c.connection_id == connection_id, held_sets.c.state == "held")
+    decided = {"state": "discarded", "decided_at": at, "decided_by": "recover", "note": note}
+    tx.execute(update(held_sets).where(waiting).values(**decided))
+    tx.execute(delete(held_events).where(held_events.c.connection_id == connection_id))
     return int(tx.execute(delete(outbox).where(of_connection)).rowcount)
 
 

@@ -27,6 +27,7 @@ from pipeline.pull import pull
 from pipeline.reconcile import reconcile
 from pipeline.recover import recover
 from pipeline.store import leases
+from pipeline.store.operator_tables import held_events, held_sets
 from pipeline.store.tables import events, receipts
 from pipeline.sweep import sweep
 from pipeline.unrecovered import refuse_unrecovered
@@ -387,3 +388,17 @@ def test_the_real_ledgers_are_recovered_from_like_the_fake(world: World, crm: Pl
                         assert tx.execute(select(func.count()).select_from(receipts)).scalar_one() == len(held)
                 assert states(world) == held
                 assert (told() if told else None) == before
+
+
+def test_a_change_set_that_waits_is_decided_by_rebuilding_the_store(world: World):
+    with world.store() as app:
+        settle(app)
+        pull(app, NAME)
+        with app.store.write() as tx:
+            row = {"connection_id": 1, "run_id": 1, "reason": "too many deletes", "since": "t", "state": "held"}
+            number = tx.execute(insert(held_sets).values(**row).returning(held_sets.c.id)).scalar_one()
+            tx.execute(insert(held_events).values(connection_id=1, source_id="d", revision=1, set_id=number))
+        recover(app, NAME, send=True)
+        with app.store.read() as tx:
+            assert tx.execute(select(held_sets.c.state, held_sets.c.decided_by)).all() == [("discarded", "recover")]
+            assert tx.execute(select(held_events)).all() == []
