@@ -139,7 +139,12 @@ class PlanhatReader:
 
     def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
         """Ranges of `_id`, whose first four bytes are the second of its creation; see `connectors.chunks`."""
-        kind = self._kind_of(State()) or self._detect().kind
+        kind = self._kind_of(State())
+        if kind is None:
+            found = self._detect()
+            if UNSEEN in found.doubts or (found.kind is None and found.probe.answer.status == 403):
+                self._lists.probe("deals")  # which refuses us: that there is nothing to read must not be concluded
+            kind = found.kind
         if kind is not None:
             self._kind = kind
             yield from self._parts.plan(kind, since, until)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors.chunks import MOST, ChunkPlan, Divisible, chunk_rows, chunks_of, label_of, pages_of
-from connectors.faults import Unintelligible
+from connectors.faults import Refused, Unintelligible
 from connectors.monaco.simulated_switches import Switches as MonacoSwitches
 from connectors.planhat.chunks import MIXED
 from connectors.planhat.simulator import PlanhatSimulator
@@ -152,6 +152,13 @@ def test_a_list_that_loses_its_order_fails_the_part_instead_of_missing_a_deal():
     crm.switches.ignored_params = frozenset({"sort"})
     with pytest.raises(Unintelligible, match=MIXED):
         [read(reader, plan) for plan in plans]
+
+
+def test_deals_that_may_not_be_seen_are_not_taken_for_none():
+    crm = simulated("planhat", 20)
+    crm.switches.forbidden = True
+    with pytest.raises(Refused):
+        list(opened("planhat", crm).chunks(None, None))
 
 
 def test_planning_looks_at_one_row_where_a_part_begins():
