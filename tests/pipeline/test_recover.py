@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.identity import dedup_key, digest
