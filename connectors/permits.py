@@ -46,7 +46,9 @@ class Held:
     """One holder's permits; its threads share them. See `connectors.pacing.Permits` for what is promised.
 
     It takes up to `at_once` in one step, good for `good_for` seconds, where there is ample room and it uses them up;
-    one at a time otherwise. `late` is by how much the purse's time may be older than ours when we hear it.
+    one at a time otherwise. `late` is by how much the purse's time may be older than ours when we hear it. With
+    `ahead`, whoever used up several goes for the next ones while its last request is under way: a purse in a database
+    may have to be waited for.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Held:
         at_once: int = 1,
         good_for: float = 0.0,
         late: float = 0.0,
+        ahead: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._purse = purse
@@ -64,6 +67,8 @@ class Held:
         self._at_once = at_once
         self._good_for = good_for
         self._late = late
+        self._ahead = ahead
+        self._closed = False
         self._monotonic = monotonic
         self._alone = threading.Lock()
         self._grant = NOTHING
@@ -74,14 +79,11 @@ class Held:
     def take(self) -> float:
         """Seconds until a request may go; 0 when it may go now, and then it is counted."""
         with self._alone:
-            in_time = self._monotonic() < self._heard + self._grant.seconds - self._late
-            if not in_time or not self._grant.permits:
-                most = self._next if in_time else 1
-                self._exchange(most)
-                if not self._grant.permits:
-                    return self._grant.wait
-                self._next = min(self._at_once, 2 * most)
+            if (not self._in_time() or not self._grant.permits) and not self._refill():
+                return self._grant.wait
             self._grant = self._grant._replace(permits=self._grant.permits - 1)
+            if self._ahead and not self._grant.permits and self._next > 2:
+                threading.Thread(target=self._go_ahead, name="permits", daemon=True).start()
             return 0.0
 
     def learned(self, news: News) -> None:
@@ -94,11 +96,30 @@ class Held:
     def close(self) -> None:
         """Give back what was not used. Where that fails, it comes back when its window is over."""
         with self._alone:
+            self._closed = True
             if self._grant.permits or self._news:
                 try:
                     self._exchange(0)
                 except Exception as error:
                     log.warning("permits.not_given_back", reason=type(error).__name__)
+
+    def _in_time(self) -> bool:
+        return self._monotonic() < self._heard + self._grant.seconds - self._late
+
+    def _refill(self) -> bool:
+        most = self._next if self._in_time() else 1
+        self._exchange(most)
+        if self._grant.permits:
+            self._next = min(self._at_once, 2 * most)
+        return self._grant.permits > 0
+
+    def _go_ahead(self) -> None:
+        with self._alone:
+            if not self._grant.permits and not self._closed:
+                try:
+                    self._refill()
+                except Exception:
+                    return  # whoever takes next meets it too
 
     def _exchange(self, most: int) -> None:
         """Give back what is left over, tell what was learned, and take anew, in one step."""

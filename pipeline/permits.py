@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from connectors.pacing import Limit, Permits
@@ -51,5 +50,7 @@ def shared_permits(
     """What a reader of the connection takes its permits from. `epoch` takes the place of the database's clock."""
     account = account_of(settings, connection)
     limits, purse = limits_of(settings, account), SharedPurse(store, account, epoch)
-    clock = epoch or time.monotonic
-    return Held(purse, Terms(limits, lane), at_once=AT_ONCE, good_for=GOOD_FOR_S, late=LATE_S, monotonic=clock)
+    terms = Terms(limits, lane)
+    if epoch is not None:
+        return Held(purse, terms, at_once=AT_ONCE, good_for=GOOD_FOR_S, late=LATE_S, monotonic=epoch)
+    return Held(purse, terms, at_once=AT_ONCE, good_for=GOOD_FOR_S, late=LATE_S, ahead=True)

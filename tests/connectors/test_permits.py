@@ -33,9 +33,9 @@ class Office:
         self.purse = Counted(lambda: self.clock.now)
         self.limits = limits
 
-    def holder(self, lane: Lane = "hint", *, at_once: int = 16) -> Held:
-        terms = Terms(self.limits, lane)
-        return Held(self.purse, terms, at_once=at_once, good_for=2.0, late=0.1, monotonic=self.clock.monotonic)
+    def holder(self, lane: Lane = "hint", *, at_once: int = 16, ahead: bool = False) -> Held:
+        terms, clock = Terms(self.limits, lane), self.clock.monotonic
+        return Held(self.purse, terms, at_once=at_once, good_for=2.0, late=0.1, ahead=ahead, monotonic=clock)
 
 
 def test_a_busy_holder_visits_the_purse_ever_less_often():
@@ -140,3 +140,36 @@ def test_threads_of_a_holder_take_each_permit_once():
     for thread in threads:
         thread.join()
     assert sum(got) == 500
+
+
+def gone_ahead() -> None:
+    """Whoever went for more permits has come back."""
+    for thread in threading.enumerate():
+        if thread.name == "permits":
+            thread.join()
+
+
+def test_the_next_permits_are_gone_for_while_the_last_request_is_under_way():
+    office = Office(Limit(10_000, MINUTE))
+    holder = office.holder(ahead=True)
+    for _ in range(3):
+        holder.take()
+    gone_ahead()
+    assert office.purse.visits == 3
+    assert [holder.take() for _ in range(4)] == [0.0] * 4
+    gone_ahead()
+    holder.close()
+    other = office.holder(at_once=1)
+    assert sum(other.take() == 0 for _ in range(10_001)) == 10_000 - 7, "what was gone for and not used is given back"
+
+
+def test_who_goes_ahead_to_a_purse_that_is_away_leaves_the_fault_to_who_takes_next():
+    office = Office(Limit(10_000, MINUTE))
+    holder = office.holder(ahead=True)
+    for _ in range(2):
+        holder.take()
+    office.purse.away = True
+    holder.take()
+    gone_ahead()
+    with pytest.raises(ConnectionError):
+        holder.take()
