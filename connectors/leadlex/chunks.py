@@ -28,6 +28,9 @@ _AHEAD = timedelta(hours=25)
 """Creation dates may lie a day ahead."""
 _EDGE = timedelta(seconds=1)
 _NARROWEST_S = 2
+_DAYS_SHARE = 8
+"""Counting takes two to three requests a chunk, and a plan must be made within one day: no more chunks than an eighth
+of the day's requests."""
 _NEVER = ("1980-01-01T00:00:00Z", "1980-01-02T00:00:00Z")
 """No deal was created then: a list that shows one all the same pays no heed to its filters."""
 
@@ -59,7 +62,7 @@ def plan(lists: Lists, exports: Exports, window: tuple[str | None, str | None], 
         return
     if not whole:
         return
-    wanted = chunk_rows(whole, lists.options.page_size)
+    wanted = max(chunk_rows(whole, lists.options.page_size), whole // max(1, lists.options.day // _DAYS_SHARE))
     every = _Window(since, until, whole)
     found = _exported(exports, every, wanted) if lists.options.use_csv_export else None
     for low, high, count in _joined(found or list(_halved(lists, every, wanted, now)), wanted):

@@ -188,6 +188,13 @@ def test_an_export_plans_in_a_single_request_what_counting_takes_many_for():
     assert len(plans) <= len(counted)
 
 
+def test_a_plan_leaves_most_of_a_small_days_requests_for_reading():
+    crm = simulated("leadlex", 2000)
+    reader = opened("leadlex", crm, plan="starter", requests_per_day=None)
+    plans = list(reader.chunks(None, None))
+    assert (2 < len(plans) <= 20, len(crm.log) < 40) == (True, True)
+
+
 def test_a_list_that_heeds_no_filter_or_does_not_count_is_one_part():
     deaf = simulated("leadlex", 40)
     deaf.switches.ignored_params = frozenset({"created_after", "created_before"})

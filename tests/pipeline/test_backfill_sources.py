@@ -1,0 +1,110 @@
+"""Backfills of every source through the whole pipeline, and of one whose day of requests is over again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.faults import RateLimited
+from connectors.leadlex.simulated_switches import Switches
+from connectors.leadlex.simulator import LeadlexSimulator
+from connectors.registry import source
+from pipeline import settings
+from pipeline.backfill import resume, start
+from pipeline.backfill_preview import preview
+from pipeline.backfill_report import Standing, standing
+from pipeline.backfill_work import waiting
+from pipeline.pull import pull
+from pipeline.wiring import App, migrate, open_app
+from tests.pipeline.test_backfill import in_database
+from tests.pipeline.world import projected, rows
+
+ALL = (None, None)
+CONFIG = """\
+[store]
+url = "{url}"
+[connections.eu]
+source = "{source}"
+base_url = "https://api.test{path}"
+{credentials}
+default_currency = "USD"
+[connections.eu.options]
+page_size = 20
+{options}
+"""
+
+
+@contextmanager
+def world(folder: Path, url: str, name: str, crm: Any, **options: Any) -> Iterator[App]:
+    """An app with one connection of a source, whose budget of requests goes by the simulated clock."""
+    file = folder / "dealsync.toml"
+    secrets = {key: f'{key} = {{ env = "{key.upper()}" }}' for key in crm.credentials}
+    given = {**crm.options, **options}
+    lines = [f"{key} = {settings_value(value)}" for key, value in given.items() if key != "page_size"]
+    path = "/functions/v1/api-gateway" if name == "leadlex" else ""
+    file.write_text(
+        CONFIG.format(
+            url=url, source=name, path=path, credentials="\n".join(secrets.values()), options="\n".join(lines)
+        )
+    )
+    config = settings.load(file, {key.upper(): value for key, value in crm.credentials.items()})
+    migrate(config)
+    with open_app(config, transports={"eu": crm.transport()}, give_up_after_s=2.0) as app:
+        app.epoch = lambda: crm.clock.now.timestamp()
+        yield app
+
+
+def settings_value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@pytest.mark.parametrize("name", ["planhat", "monaco", "leadlex", "cpod"])
+def test_every_source_is_backfilled_as_its_plan_says_and_a_pull_finds_nothing_left(
+    name: str, tmp_path: Path, database_url: str
+):
+    crm = source(name).simulator(seed=3, deals=90)
+    options = {"plan": "org"} if name == "leadlex" else {"requests_per_minute": 100_000}
+    with world(tmp_path, database_url, name, crm, **options) as app:
+        planned = preview(app, "eu", ALL)
+        told = planned.standing.expected or {}
+        done = resume(app, planned.standing.id)
+        assert (done.standing.state, done.standing.percent) == ("done", 100)
+        assert done.summary.applied == told["creates"] == len(projected(app))
+        assert (done.summary.parked, told["changes"]) == (told["parked"], 0)
+        assert len(projected(app)) + told["parked"] == len(crm.ids())
+        assert pull(app, "eu").events == 0
+
+
+def test_a_day_that_is_used_up_is_waited_for_and_nothing_is_read_twice(tmp_path: Path, database_url: str):
+    """LeadLex's smallest plan, with forty requests a day: the backfill goes on each midnight, where it stood."""
+    crm = LeadlexSimulator(seed=3, deals=600, switches=Switches(requests_per_day=40, date_header=True))
+    seen: list[Standing] = []
+    with world(tmp_path, database_url, "leadlex", crm, plan="org", reserve=0.1) as app:
+        with pytest.raises(RateLimited):
+            start(app, "eu", ALL, watch=seen.append)
+        number, days = 1, 1
+        assert (standing(app, number).state, waiting(app)) == ("running", [])
+        with pytest.raises(RateLimited):
+            resume(app, number, watch=seen.append)
+        while standing(app, number).state != "done":
+            assert days < 9, standing(app, number)
+            days += 1
+            midnight = crm.clock.now.replace(hour=0, minute=0, second=1) + timedelta(days=1)
+            crm.clock.advance(midnight - crm.clock.now)
+            in_database(app, "UPDATE backfills SET due_at = '2000-01-01T00:00:00.000Z'")
+            try:
+                resume(app, number, watch=seen.append)
+            except RateLimited:
+                assert standing(app, number).reason is not None
+        shares = [one.percent for one in seen]
+        assert days > 1
+        assert (shares, shares[-1]) == (sorted(shares), 100)
+        assert rows(app)["events"] == len(projected(app)) == 600
+        assert standing(app, number).records < 700
