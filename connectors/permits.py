@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -42,32 +42,39 @@ class OwnPurse:
             return found
 
 
+class Batches(NamedTuple):
+    """How permits are taken: up to `at_once` in one step, each good for `good_for` seconds.
+
+    `late` is by how much the purse's time may be older than ours when we hear it. With `ahead`, whoever used up several
+    goes for the next ones while its last request is under way: a purse in a database may have to be waited for.
+    """
+
+    at_once: int = 1
+    good_for: float = 0.0
+    late: float = 0.0
+    ahead: bool = False
+
+
+ONE_BY_ONE = Batches()
+
+
 class Held:
     """One holder's permits; its threads share them. See `connectors.pacing.Permits` for what is promised.
 
-    It takes up to `at_once` in one step, good for `good_for` seconds, where there is ample room and it uses them up;
-    one at a time otherwise. `late` is by how much the purse's time may be older than ours when we hear it. With
-    `ahead`, whoever used up several goes for the next ones while its last request is under way: a purse in a database
-    may have to be waited for.
+    Several are taken in one step where there is ample room and they are used up; one at a time otherwise.
     """
 
     def __init__(
         self,
         purse: Purse,
         terms: Terms,
+        batches: Batches = ONE_BY_ONE,
         *,
-        at_once: int = 1,
-        good_for: float = 0.0,
-        late: float = 0.0,
-        ahead: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._purse = purse
         self._terms = terms
-        self._at_once = at_once
-        self._good_for = good_for
-        self._late = late
-        self._ahead = ahead
+        self._batches = batches
         self._closed = False
         self._monotonic = monotonic
         self._alone = threading.Lock()
@@ -82,7 +89,7 @@ class Held:
             if (not self._in_time() or not self._grant.permits) and not self._refill():
                 return self._grant.wait
             self._grant = self._grant._replace(permits=self._grant.permits - 1)
-            if self._ahead and not self._grant.permits and self._next > 2:
+            if self._batches.ahead and not self._grant.permits and self._next > 2:
                 threading.Thread(target=self._go_ahead, name="permits", daemon=True).start()
             return 0.0
 
@@ -104,13 +111,13 @@ class Held:
                     log.warning("permits.not_given_back", reason=type(error).__name__)
 
     def _in_time(self) -> bool:
-        return self._monotonic() < self._heard + self._grant.seconds - self._late
+        return self._monotonic() < self._heard + self._grant.seconds - self._batches.late
 
     def _refill(self) -> bool:
         most = self._next if self._in_time() else 1
         self._exchange(most)
         if self._grant.permits:
-            self._next = min(self._at_once, 2 * most)
+            self._next = min(self._batches.at_once, 2 * most)
         return self._grant.permits > 0
 
     def _go_ahead(self) -> None:
@@ -132,7 +139,7 @@ class Held:
                 spending = learned(spending, now, news[0]._replace(seconds=news[0].seconds - age))
             if not most:
                 return spending, (NOTHING, heard)
-            spending, taken = granted(spending, now, terms, most, self._good_for)
+            spending, taken = granted(spending, now, terms, most, self._batches.good_for)
             return spending, (taken, heard)
 
         self._grant, self._heard = self._purse.change(step)

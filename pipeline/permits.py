@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.pacing import Limit, Permits
-from connectors.permits import Held
+from connectors.permits import Batches, Held
 from connectors.spending import Lane, Terms
 from pipeline.settings import Settings
 from pipeline.store.budgets import SharedPurse
 from pipeline.store.session import Store
 
-AT_ONCE = 16
-"""So many permits one holder takes in one transaction, where there is ample room."""
-
-GOOD_FOR_S = 2.0
-"""How long a permit may lie unused. For so long a holder may not have heard what another was told."""
-
-LATE_S = 0.1
-"""The database's time is at most so much older when we hear it."""
+BATCHES = Batches(at_once=16, good_for=2.0, late=0.1, ahead=True)
+"""Where there is ample room. For `good_for` seconds a holder may not have heard what another was told."""
 
 _LANES: dict[str, Lane] = {"fetch": "hint", "reconcile": "reconcile", "backfill": "backfill"}
 
@@ -50,7 +44,6 @@ def shared_permits(
     """What a reader of the connection takes its permits from. `epoch` takes the place of the database's clock."""
     account = account_of(settings, connection)
     limits, purse = limits_of(settings, account), SharedPurse(store, account, epoch)
-    terms = Terms(limits, lane)
     if epoch is not None:
-        return Held(purse, terms, at_once=AT_ONCE, good_for=GOOD_FOR_S, late=LATE_S, monotonic=epoch)
-    return Held(purse, terms, at_once=AT_ONCE, good_for=GOOD_FOR_S, late=LATE_S, ahead=True)
+        return Held(purse, Terms(limits, lane), BATCHES._replace(ahead=False), monotonic=epoch)
+    return Held(purse, Terms(limits, lane), BATCHES)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from connectors.pacing import MINUTE, Limit, News
-from connectors.permits import Held, OwnPurse, Step, T
+from connectors.permits import Batches, Held, OwnPurse, Step, T
 from connectors.spending import Lane, Terms
 from tests.connectors.wire import Clock
 
@@ -34,8 +34,8 @@ class Office:
         self.limits = limits
 
     def holder(self, lane: Lane = "hint", *, at_once: int = 16, ahead: bool = False) -> Held:
-        terms, clock = Terms(self.limits, lane), self.clock.monotonic
-        return Held(self.purse, terms, at_once=at_once, good_for=2.0, late=0.1, ahead=ahead, monotonic=clock)
+        batches = Batches(at_once, good_for=2.0, late=0.1, ahead=ahead)
+        return Held(self.purse, Terms(self.limits, lane), batches, monotonic=self.clock.monotonic)
 
 
 def test_a_busy_holder_visits_the_purse_ever_less_often():

@@ -25,7 +25,7 @@ from connectors.simulation import START
 from connectors.spending import RESERVES, Lane, Terms
 from ledger.engine import connect
 from pipeline import settings
-from pipeline.permits import AT_ONCE, GOOD_FOR_S, LATE_S, account_of, lane_of, limits_of
+from pipeline.permits import BATCHES, account_of, lane_of, limits_of
 from pipeline.pull import pull
 from pipeline.store import schema
 from pipeline.store.budget_tables import budgets
@@ -139,7 +139,7 @@ def test_a_command_that_comes_to_a_spent_budget_says_when_it_goes_on_and_sends_n
     begun = crm.clock.now
     with pytest.raises(RateLimited, match=r"is used up for another \d+ s; it goes on at \d{4}-.*Z") as told:
         pull(opened(), "one")
-    assert 0 < told.value.retry_after_s <= MINUTE + GOOD_FOR_S
+    assert 0 < told.value.retry_after_s <= MINUTE + BATCHES.good_for
     assert (crm.log, crm.clock.now) == ([], begun)
     crm.clock.advance(told.value.retry_after_s + 0.001)
     permits.close()
@@ -190,7 +190,7 @@ class Account:
 
     def holder(self, lane: Lane) -> Held:
         purse, terms = SharedPurse(self.store, "acme", lambda: self.now), Terms(self.limits, lane)
-        return Held(purse, terms, at_once=AT_ONCE, good_for=GOOD_FOR_S, late=LATE_S, monotonic=lambda: self.now)
+        return Held(purse, terms, BATCHES._replace(ahead=False), monotonic=lambda: self.now)
 
     def most(self, limit: Limit) -> int:
         """How many requests came within any of the limit's windows."""
@@ -289,7 +289,7 @@ def spend_for_real(url: str, lane: Lane, pipe: int, until: float) -> None:
     """A process that sends as often as it may, and writes down when; it lives in a fork of the test."""
     store = Store(connect(url))
     terms = Terms([SHORT], lane)
-    permits = Held(SharedPurse(store, "acme"), terms, at_once=AT_ONCE, good_for=0.2, late=0.02)
+    permits = Held(SharedPurse(store, "acme"), terms, BATCHES._replace(good_for=0.2, late=0.02))
     while time.time() < until:
         if wait := permits.take():
             time.sleep(min(wait, 0.05))
