@@ -132,8 +132,15 @@ def test_failed_chunks_are_retried_by_retry_and_not_by_resume(app: App, crm: Pla
 def test_nothing_lands_once_somebody_else_has_stopped_it(
     by: Callable[[App, int], Standing], app: App, crm: PlanhatSimulator
 ):
-    on_page(app, crm, 6, lambda: by(app, 1))
+    records: list[int] = []
+
+    def stop() -> None:
+        by(app, 1)
+        records.append(standing(app, 1).records)
+
+    on_page(app, crm, 6, stop)
     outcome = start(app, NAME, ALL)
+    assert records == [outcome.summary.read]
     assert outcome.standing.state == ("paused" if by is pause else "cancelled")
     landed = len(projected(app))
     assert 0 < landed < 70
