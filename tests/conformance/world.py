@@ -157,6 +157,7 @@ def config_text(source: Source, crm: SimulatedCrm, url: str, options: Mapping[st
     settings = {**UNLIMITED, **small, **crm.options, **options}
     lines = ["[store]", f'url = "{url}"', f"[connections.{NAME}]", f'source = "{source.name}"']
     lines += ['base_url = "https://crm.example.test"', 'default_currency = "USD"']
+    lines += ["delete_limit = 1.0"]  # nobody is here to release a change set
     lines += [f'{key} = {{ env = "{name_of(key)}" }}' for key in crm.credentials]
     lines += [f"[connections.{NAME}.webhook]"]
     lines += [f'secrets = [{{ env = "{name_of("hook")}" }}, {{ env = "{name_of("next_hook")}" }}]']
