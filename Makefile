@@ -30,8 +30,11 @@ setup: .venv/.ready ## the environment, from uv.lock
 demo: .venv/.ready ## the main job on a simulated CRM, proven and printed
 	$(RUN) dealsync demo
 
-test: .venv/.ready ## every test, on both databases
-	$(RUN) pytest -n 2 --dist worksteal
+test: .venv/.ready ## every test but the longest, on both databases
+	$(RUN) pytest -n 3 --dist worksteal -m "not long"
+
+test-long: .venv/.ready ## the longest tests: whole processes, deployments, backfills and repairs killed everywhere
+	$(RUN) pytest -n 2 -m long
 
 chaos: .venv/.ready ## the long fault campaigns: a kill at every single commit point, a bad ledger, a thousand histories
 	DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
@@ -50,4 +53,4 @@ format: .venv/.ready ## rewrite what the formatter and linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-.PHONY: help setup demo test chaos check bench format
+.PHONY: help setup demo test test-long chaos check bench format

@@ -54,4 +54,5 @@ def _table() -> Sequence[tuple[tuple[type[BaseException], ...], int]]:
         ((pipeline.Stopped,), PARKED),
         ((source.Unavailable, source.Unintelligible, ledger.LedgerFault, pipeline.StoreUnavailable), UNAVAILABLE),
         ((pipeline.Busy, pipeline.StaleLease), BUSY),
+        ((pipeline.Interrupted,), INTERRUPTED),
     )

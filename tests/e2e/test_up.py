@@ -25,6 +25,8 @@ from pipeline.invariants import doctor
 from pipeline.wiring import App, migrate, open_app
 from tests.e2e.test_workers import in_step
 
+pytestmark = pytest.mark.long
+
 SECRET = "of-the-hook"
 CONFIG = """\
 [store]

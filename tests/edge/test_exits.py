@@ -30,6 +30,7 @@ CODES = [
     (pipeline.StoreUnavailable(), 6),
     (pipeline.Busy(), 7),
     (pipeline.StaleLease(), 7),
+    (pipeline.Interrupted(), 130),
     (Failed("x", 8), 8),
 ]
 

@@ -21,6 +21,8 @@ from pipeline.recover import recover
 from pipeline.wiring import App, open_app
 from tests.faults.killing import DONE, NAME, Stores, die_at, expire_leases, forked
 
+pytestmark = pytest.mark.long
+
 DEALS = 12
 OURS = ("deals", "events", "receipts", "outbox", "checkpoints", "raw_blocks")
 

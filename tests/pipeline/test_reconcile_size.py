@@ -20,6 +20,8 @@ from pipeline.wiring import App, migrate, open_app
 from tests.pipeline.reconciling import tamper
 from tests.pipeline.world import CONFIG, NAME, TOKEN
 
+pytestmark = pytest.mark.long
+
 DEALS = 10_000
 STATES_MB = 6
 """What the states of all these deals would take, once."""

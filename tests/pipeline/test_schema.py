@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,6 +24,19 @@ from pipeline.store.schema import STORE, require
 from pipeline.store.session import translated
 from pipeline.store.tables import metadata
 from pipeline.wiring import migrate, open_app
+from tests import servers
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """Empty, since it is migrating that is tried here."""
+    with servers.database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
 
 
 @pytest.fixture
