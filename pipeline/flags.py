@@ -19,7 +19,7 @@ WORDS = {
     "reference_missing": "refer to something that the source has not shown yet",
     "stage_hop_unread": "have moves in their history that cannot be read",
     "stage_passed": "are in a stage that the mapping does not list; its own word was passed on",
-    BECAME_DERIVED: "have an amount that changed with their first line item, and is worked out by the source from now on",
+    BECAME_DERIVED: "changed their amount with their first line item; the source works it out from now on",
 }
 
 

@@ -7,7 +7,10 @@ from pipeline.wiring import App
 
 
 def levels(app: App) -> list[tuple[str, str, int]]:
-    """What waits as (level, connection, number): deliveries waiting, unknown and unreadable; deals hinted; events; incidents."""
+    """What waits, as (level, connection, number).
+
+    Deliveries waiting, unknown and unreadable; deals hinted at; events; incidents.
+    """
     with app.store.read() as tx:
         names = {row.id: row.name for row in connections.all_of_them(tx)}
         deliveries = inbox.tally(tx)
