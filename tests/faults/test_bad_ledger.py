@@ -27,7 +27,7 @@ from pipeline.store.tables import connections
 from pipeline.wiring import open_app
 
 ROOT = Path(__file__).parents[2]
-EVENTS = int(os.environ.get("DEALSYNC_CAMPAIGN_EVENTS", "400"))
+EVENTS = int(os.environ.get("DEALSYNC_CAMPAIGN_EVENTS", "150"))
 REVISIONS = 5
 CONFIG = """\
 [store]
