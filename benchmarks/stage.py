@@ -50,7 +50,7 @@ def page_server(deals: int) -> Iterator[PageServer]:
 @contextmanager
 def postgresql() -> Iterator[str]:
     """The URL of a running PostgreSQL. Raises `SystemExit` when it is not set to be durable."""
-    with servers.postgres() as url:
+    with servers.postgres(durable=True) as url:
         with psycopg.connect(url) as session:
             for name, wanted in DURABLE.items():
                 found = session.execute(f"SHOW {name}").fetchone()

