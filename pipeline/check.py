@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import httpx
 
-from connectors.faults import Fault, Misconfigured, Refused, Unavailable, Unintelligible
+from connectors.faults import Fault
+from connectors.findings import of_fault
 from connectors.source import Finding
 from ledger.clock import utc_now
 from ledger.port import LedgerFault, LedgerRefused
@@ -42,22 +43,10 @@ def _connection(settings: Settings, name: str, transport: httpx.BaseTransport | 
         reader = chosen.open_reader(utc_now)
         yield from reader.check()
     except Fault as fault:
-        yield finding_of("connection", fault)
+        yield of_fault("connection", fault)
     finally:
         if reader is not None:
             reader.close()
-
-
-def finding_of(what: str, fault: Fault) -> Finding:
-    """A fault as a finding."""
-    if isinstance(fault, Refused):
-        return Finding(what, False, str(fault), "refused")
-    if isinstance(fault, Misconfigured):
-        return Finding(what, False, str(fault), "misconfigured")
-    if isinstance(fault, Unintelligible):
-        return Finding(what, False, str(fault), "unintelligible")
-    assert isinstance(fault, Unavailable)
-    return Finding(what, False, str(fault), "unavailable")
 
 
 def _ledger(settings: Settings) -> Finding:

@@ -11,14 +11,14 @@ import msgspec
 from connectors.cpod.cursor import Place, Scan, State
 from connectors.cpod.lists import DEALS, Lists, Sheet, TurnedDown
 from connectors.cpod.visibility import bound, counted, doubts
-from connectors.faults import Fault, Misconfigured, Refused, Unavailable
+from connectors.faults import Fault, Refused
+from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.source import Finding, Record
 from connectors.times import iso, shifted
 from connectors.transport import Answer, Ask
 
 WEBHOOKS = "/api/v1/integration/webhooks"
 
-_SKEW = timedelta(minutes=2)
 _BOTH = {"include_deleted": "true", "includeDeleted": "true"}
 
 
@@ -53,12 +53,12 @@ def findings(lists: Lists) -> Iterator[Finding]:
         yield Finding("rights" if "answered 403" in str(fault) else "credentials", False, str(fault), "refused")
         return
     except Fault as fault:
-        yield Finding("address", False, str(fault), _kind(fault))
+        yield of_fault("address", fault)
         return
     yield Finding("address", True, f"{host} answers, in {sheet.took_ms:.0f} ms")
     yield Finding("credentials", True, "the token is accepted")
     yield Finding("rights", True, "may read deals")
-    yield _clock(sheet.requested_at, sheet.source_time)
+    yield of_clocks("cPod", sheet.requested_at, sheet.source_time)
     yield _envelope(sheet)
     yield _first_page(sheet)
     if sheet.rows.records:
@@ -67,7 +67,7 @@ def findings(lists: Lists) -> Iterator[Finding]:
         try:
             yield from tried(lists, sheet)
         except Fault as fault:
-            yield Finding(tried.__name__.strip("_").replace("_", " "), False, str(fault), _kind(fault))
+            yield of_fault(tried.__name__.strip("_").replace("_", " "), fault)
     yield _visibility(lists, claims, sheet)
     yield from _webhooks(lists)
 
@@ -84,10 +84,8 @@ def _envelope(sheet: Sheet) -> Finding:
 
 def _first_page(sheet: Sheet) -> Finding:
     rows = sheet.rows
-    if rows.spoiled:
-        example = rows.spoiled[0]
-        message = f"{len(rows.spoiled)} of {len(rows.keys)} rows cannot be read; {example.reason}: {example.message}"
-        return Finding("first page", False, message, "unintelligible")
+    if spoiled := of_spoiled(rows):
+        return spoiled
     if not rows.keys:
         message = "no deals can be seen; an empty list never deletes anything. Does the app show any?"
         return Finding("first page", True, message)
@@ -198,28 +196,8 @@ def _webhooks(lists: Lists) -> Iterator[Finding]:
             yield Finding("webhooks", False, f"{message}; enable it again in cPod", "misconfigured")
 
 
-def _clock(here: str, there: str | None) -> Finding:
-    if there is None:
-        return Finding("clocks", True, "the answer carries no Date, so the clocks cannot be compared")
-    ahead = datetime.fromisoformat(there) - datetime.fromisoformat(here)
-    seconds = abs(ahead.total_seconds())
-    if abs(ahead) <= _SKEW:
-        return Finding("clocks", True, f"cPod's clock and ours differ by {seconds:.0f} s")
-    way = "ahead of" if ahead > timedelta(0) else "behind"
-    message = f"cPod's clock is {seconds:.0f} s {way} the database's; set the database's clock by NTP"
-    return Finding("clocks", False, message, "misconfigured")
-
-
 def _stamped(record: Record) -> _Stamped:
     try:
         return msgspec.json.decode(record.raw, type=_Stamped)
     except (msgspec.DecodeError, RecursionError):
         return _Stamped()
-
-
-def _kind(fault: Fault) -> Literal["refused", "unavailable", "unintelligible", "misconfigured"]:
-    if isinstance(fault, Refused):
-        return "refused"
-    if isinstance(fault, Unavailable):
-        return "unavailable"
-    return "misconfigured" if isinstance(fault, Misconfigured) else "unintelligible"

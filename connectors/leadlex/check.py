@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Literal
 
-from connectors.faults import Fault, Misconfigured, Refused, Unavailable
+from connectors.faults import Fault, Refused
+from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.leadlex.lists import Listed, Lists
 from connectors.source import Finding
-
-_SKEW = timedelta(minutes=2)
 
 
 def findings(lists: Lists) -> Iterator[Finding]:
@@ -28,18 +25,19 @@ def findings(lists: Lists) -> Iterator[Finding]:
     yield Finding("rights", True, "may read deals")
     yield _quota(lists)
     yield _shape(first)
-    yield _clock(first)
+    untold = "so the newest updated_date stands in for it"
+    yield of_clocks("LeadLex", first.requested_at, first.source_time, untold=untold)
     try:
         if lists.options.use_audit_log:
             yield _audit_log(lists, first)
         yield _webhooks(lists)
     except Fault as fault:
-        yield Finding("webhooks", False, str(fault), _kind(fault))
+        yield of_fault("webhooks", fault)
 
 
 def _failed(lists: Lists, fault: Fault) -> Iterator[Finding]:
     if not isinstance(fault, Refused):
-        yield Finding("address", False, str(fault), _kind(fault))
+        yield of_fault("address", fault)
         return
     yield Finding("address", True, f"{lists.transport.host} answers")
     if "answered 401" in str(fault):
@@ -63,10 +61,8 @@ def _quota(lists: Lists) -> Finding:
 
 def _shape(first: Listed) -> Finding:
     rows = first.rows
-    if rows.spoiled:
-        example = rows.spoiled[0]
-        message = f"{len(rows.spoiled)} of {len(rows.keys)} rows cannot be read; {example.reason}: {example.message}"
-        return Finding("first page", False, message, "unintelligible")
+    if spoiled := of_spoiled(rows):
+        return spoiled
     if not rows.keys:
         return Finding("first page", True, "no deals yet; an empty list never deletes anything")
     if first.meta.total is None:
@@ -75,18 +71,6 @@ def _shape(first: Listed) -> Finding:
     undated = sum(created is None for created in first.created)
     told = f", {undated} of them without a usable created_date" if undated else ""
     return Finding("first page", True, f"{len(rows.keys)} of {first.meta.total:,} deals read{told}")
-
-
-def _clock(first: Listed) -> Finding:
-    if first.source_time is None:
-        return Finding("clocks", True, "the answer carries no Date, so the newest updated_date stands in for it")
-    ahead = datetime.fromisoformat(first.source_time) - datetime.fromisoformat(first.requested_at)
-    seconds = abs(ahead.total_seconds())
-    if abs(ahead) <= _SKEW:
-        return Finding("clocks", True, f"LeadLex's clock and ours differ by {seconds:.0f} s")
-    way = "ahead of" if ahead > timedelta(0) else "behind"
-    message = f"LeadLex's clock is {seconds:.0f} s {way} the database's; set the database's clock by NTP"
-    return Finding("clocks", False, message, "misconfigured")
 
 
 def _audit_log(lists: Lists, first: Listed) -> Finding:
@@ -105,11 +89,3 @@ def _webhooks(lists: Lists) -> Finding:
         message = f"{len(silent)} of {len(hooks)} webhooks are switched off; switch them on again in LeadLex"
         return Finding("webhooks", False, message, "misconfigured")
     return Finding("webhooks", True, f"{len(hooks)} webhooks, none of them switched off")
-
-
-def _kind(fault: Fault) -> Literal["refused", "unavailable", "unintelligible", "misconfigured"]:
-    if isinstance(fault, Refused):
-        return "refused"
-    if isinstance(fault, Unavailable):
-        return "unavailable"
-    return "misconfigured" if isinstance(fault, Misconfigured) else "unintelligible"

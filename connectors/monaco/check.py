@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
 
 import msgspec
 
-from connectors.faults import Fault, Misconfigured, Refused, Unavailable
+from connectors.faults import Fault, Refused
+from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.monaco.lists import KIND, Listed, Lists, Which
 from connectors.monaco.schema import Schema
 from connectors.monaco.single import said
 from connectors.source import Absent, Finding, Record
 from deals.money import AmountUnit, currency_code, exponent, minor_units
 
-_SKEW = timedelta(minutes=2)
 _FIRST_PAGE = 100
 
 
@@ -44,7 +42,7 @@ def findings(lists: Lists) -> Iterator[Finding]:
     yield _reached(lists, f", in {listed.answer.took_ms:.0f} ms")
     yield Finding("credentials", True, "the key is accepted")
     yield Finding("rights", True, f"may read {listed.total} opportunities; only an admin's key is sure to see all")
-    yield _clock(listed)
+    yield of_clocks("Monaco", listed.answer.requested_at, listed.answer.source_time)
     yield _first_page(listed)
     yield _amount(lists, listed)
     try:
@@ -54,7 +52,7 @@ def findings(lists: Lists) -> Iterator[Finding]:
         if listed.rows.records:
             yield _single(lists, listed.rows.records[0])
     except Fault as fault:
-        yield Finding("schema", False, str(fault), _kind(fault))
+        yield of_fault("schema", fault)
 
 
 def _reached(lists: Lists, how: str = "") -> Finding:
@@ -63,32 +61,17 @@ def _reached(lists: Lists, how: str = "") -> Finding:
 
 def _failed(lists: Lists, fault: Fault) -> Iterator[Finding]:
     if not isinstance(fault, Refused):
-        yield Finding("address", False, str(fault), _kind(fault))
+        yield of_fault("address", fault)
         return
     yield _reached(lists)
     what = "rights" if " answered 403" in str(fault) else "credentials"
     yield Finding(what, False, str(fault), "refused")
 
 
-def _clock(listed: Listed) -> Finding:
-    here, there = listed.answer.requested_at, listed.answer.source_time
-    if there is None:
-        return Finding("clocks", True, "the answer carries no Date, so the clocks cannot be compared")
-    ahead = datetime.fromisoformat(there) - datetime.fromisoformat(here)
-    seconds = abs(ahead.total_seconds())
-    if abs(ahead) <= _SKEW:
-        return Finding("clocks", True, f"Monaco's clock and ours differ by {seconds:.0f} s")
-    way = "ahead of" if ahead > timedelta(0) else "behind"
-    message = f"Monaco's clock is {seconds:.0f} s {way} the database's; set the database's clock by NTP"
-    return Finding("clocks", False, message, "misconfigured")
-
-
 def _first_page(listed: Listed) -> Finding:
     rows = listed.rows
-    if rows.spoiled:
-        example = rows.spoiled[0]
-        message = f"{len(rows.spoiled)} of {len(rows.keys)} rows cannot be read; {example.reason}: {example.message}"
-        return Finding("first page", False, message, "unintelligible")
+    if spoiled := of_spoiled(rows):
+        return spoiled
     undated = sum(record.version is None for record in rows.records)
     told = f", {undated} of them without a usable updated_at" if undated else ""
     return Finding("first page", True, f"{len(rows.keys)} rows read{told}")
@@ -165,11 +148,3 @@ def _single(lists: Lists, row: Record) -> Finding:
         message = f"a single read leaves out {', '.join(thinner)[:200]}, so the list is asked for each as well"
         return Finding("single reads", True, message)
     return Finding("single reads", True, "a single read shows as much as the list")
-
-
-def _kind(fault: Fault) -> Literal["refused", "unavailable", "unintelligible", "misconfigured"]:
-    if isinstance(fault, Refused):
-        return "refused"
-    if isinstance(fault, Unavailable):
-        return "unavailable"
-    return "misconfigured" if isinstance(fault, Misconfigured) else "unintelligible"

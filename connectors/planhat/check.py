@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Literal
 
-from connectors.faults import Fault, Misconfigured, Refused, Unavailable
+from connectors.faults import Fault, Refused
+from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.paging import Fetched
 from connectors.planhat.cursor import Kind
 from connectors.planhat.lists import KINDS, Lists, Probe
 from connectors.source import Finding
 
-_SKEW = timedelta(minutes=2)
 _FIRST_PAGE = 100
 
 
@@ -33,7 +31,7 @@ def findings(lists: Lists) -> Iterator[Finding]:
     yield Finding("address", True, f"{lists.transport.host} answers, in {answer.took_ms:.0f} ms")
     yield Finding("credentials", True, "the token is accepted")
     yield from _rights(probes)
-    yield _clock(answer.requested_at, answer.source_time)
+    yield of_clocks("Planhat", answer.requested_at, answer.source_time)
     if any(probe.answer.status == 200 for probe in probes.values()):
         filled = [kind for kind, probe in probes.items() if probe.has_rows]
         yield _model(filled, probes)
@@ -46,7 +44,7 @@ def _failed(lists: Lists, fault: Fault) -> Iterator[Finding]:
         yield Finding("address", True, f"{lists.transport.host} answers")
         yield Finding("credentials", False, str(fault), "refused")
     else:
-        yield Finding("address", False, str(fault), _kind(fault))
+        yield of_fault("address", fault)
 
 
 def _rights(probes: dict[Kind, Probe]) -> Iterator[Finding]:
@@ -78,7 +76,7 @@ def _first_page(lists: Lists, kind: Kind, probe: Probe) -> Iterator[Finding]:
     try:
         fetched = lists.page(kind, "_id", 0, _FIRST_PAGE)
     except Fault as fault:
-        yield Finding("first page", False, str(fault), _kind(fault))
+        yield of_fault("first page", fault)
         return
     yield _shape(lists, kind, fetched)
     versions = [record.version for record in probe.rows.records if record.version is not None]
@@ -90,31 +88,9 @@ def _first_page(lists: Lists, kind: Kind, probe: Probe) -> Iterator[Finding]:
 
 def _shape(lists: Lists, kind: Kind, fetched: Fetched) -> Finding:
     rows = fetched.rows
-    if rows.spoiled:
-        example = rows.spoiled[0]
-        message = f"{len(rows.spoiled)} of {len(rows.keys)} rows cannot be read; {example.reason}: {example.message}"
-        return Finding("first page", False, message, "unintelligible")
+    if spoiled := of_spoiled(rows):
+        return spoiled
     unversioned = sum(record.version is None for record in rows.records)
     told = f", {unversioned} of them without a usable updatedAt" if unversioned else ""
     asked = len(lists.claimed(kind))
     return Finding("first page", True, f"{len(rows.keys)} rows of {kind} read{told}; {asked} fields asked for")
-
-
-def _clock(here: str, there: str | None) -> Finding:
-    if there is None:
-        return Finding("clocks", True, "the answer carries no Date, so the clocks cannot be compared")
-    ahead = datetime.fromisoformat(there) - datetime.fromisoformat(here)
-    seconds = abs(ahead.total_seconds())
-    if abs(ahead) <= _SKEW:
-        return Finding("clocks", True, f"Planhat's clock and ours differ by {seconds:.0f} s")
-    way = "ahead of" if ahead > timedelta(0) else "behind"
-    message = f"Planhat's clock is {seconds:.0f} s {way} the database's; set the database's clock by NTP"
-    return Finding("clocks", False, message, "misconfigured")
-
-
-def _kind(fault: Fault) -> Literal["refused", "unavailable", "unintelligible", "misconfigured"]:
-    if isinstance(fault, Refused):
-        return "refused"
-    if isinstance(fault, Unavailable):
-        return "unavailable"
-    return "misconfigured" if isinstance(fault, Misconfigured) else "unintelligible"
