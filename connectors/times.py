@@ -84,3 +84,8 @@ def shifted(moment: str, by: timedelta) -> str:
         return iso(start + by)
     except OverflowError:
         return iso(datetime.max.replace(tzinfo=UTC) if by > timedelta() else datetime.min.replace(tzinfo=UTC))
+
+
+def later(one: str | None, other: str | None) -> str | None:
+    """The later of two instants (in the form of `instant`), as far as there are any."""
+    return max(one or "", other or "") or None

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from connectors.chunks import ChunkPlan
+from connectors.committed import UNREAD
 from connectors.cpod import chunks
 from connectors.cpod.check import findings
-from connectors.cpod.cursor import Hide, Place, Scan, State, read
+from connectors.cpod.cursor import Hide, Place, Scan, State
 from connectors.cpod.lists import DEALS, Lists, TurnedDown
 from connectors.cpod.options import CpodOptions
 from connectors.cpod.references import entries
@@ -23,7 +24,6 @@ from connectors.pacing import Timing
 from connectors.source import Absent, Account, Cursor, Entry, Finding, Found, Page
 from connectors.times import shifted
 
-UNREAD = "the checkpoint could not be understood, so everything was read"
 IGNORED = "cPod pays no heed to changed_since_param, so everything was read; unset it"
 NARROWED = "changed_since_param did not show the newest deal that was known, so everything was read"
 ONLY_DELETED = "include_deleted_param showed no living deal, so deals were read without it"
@@ -70,7 +70,7 @@ class CpodReader:
         reader that knew them itself would have to remember every deal. A changed version is never needed to see a
         change, so one that forgot to move hides nothing.
         """
-        given = read(cursor)
+        given = State.read(cursor)
         state = given or State()
         notes = () if given is not None else (UNREAD,)
         scan = state.scan
@@ -84,7 +84,7 @@ class CpodReader:
 
         The cursor of a pull may be handed in as well: what it knows of the tenant is used.
         """
-        state = read(cursor) or State()
+        state = State.read(cursor) or State()
         scan = state.scan if state.scan is not None and state.scan.whole else Scan(self._now(), whole=True)
         yield from self._read(state, scan, ())
 

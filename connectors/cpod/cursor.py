@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from connectors.committed import Committed
 from connectors.cpod.envelope import Shape
-from connectors.source import Cursor
 
 Hide: TypeAlias = Literal["both", "include_deleted", "includeDeleted", "none", "named"]
 """How deleted rows are asked for: by both names at once, by one, not at all, or by the name that was set."""
@@ -49,7 +49,7 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     seen: bool = False
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class State(Committed, frozen=True):
     """What the cursor holds.
 
     `watermark` is the newest `updated_at` up to which everything was read, `witness` the deal that had it: asked for
@@ -63,16 +63,3 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     witness: str | None = None
     most: int = 0
     scan: Scan | None = None
-
-    def cursor(self) -> Cursor:
-        """This state as the JSON object that is committed."""
-        built: Cursor = msgspec.to_builtins(self)
-        return built
-
-
-def read(cursor: Cursor | None) -> State | None:
-    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
-    try:
-        return State() if cursor is None else msgspec.convert(cursor, State)
-    except msgspec.ValidationError:
-        return None

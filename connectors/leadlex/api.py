@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from connectors.chunks import ChunkPlan
+from connectors.committed import UNREAD
 from connectors.faults import Misconfigured
 from connectors.leadlex import chunks
 from connectors.leadlex.audit import Deletions
 from connectors.leadlex.check import findings
-from connectors.leadlex.cursor import Scan, State, Under, later, read
+from connectors.leadlex.cursor import Scan, State, Under
 from connectors.leadlex.exports import UNJOINED, Exports, Headline
 from connectors.leadlex.lists import UNEDITED, Listed, Lists
 from connectors.leadlex.options import LeadlexOptions
@@ -20,10 +21,9 @@ from connectors.leadlex.windows import UNCOUNTED, Fetch, Step, Windows, seconds
 from connectors.leadlex.witness import Witness
 from connectors.pacing import Timing
 from connectors.source import Absent, Account, Cursor, Entry, Finding, Found, Page, Record
-from connectors.times import shifted
+from connectors.times import later, shifted
 
 EMPTY = "the list is empty"
-UNREAD = "the checkpoint could not be understood, so everything was read"
 MISCOUNTED = "the list showed another number of deals than it says it has"
 GOES_ON = "the list says it ends after its first page, and then goes on"
 AGAIN = "the list moved while changes were read, so the next pull reads them again"
@@ -55,7 +55,7 @@ class LeadlexReader:
         A deal is new or edited: never edited ones have no `updated_date`, so two walks are needed (section 4). The
         watermark is LeadLex's own time when the first of them began, and moves when both have come to their end.
         """
-        given = read(cursor)
+        given = State.read(cursor)
         state = replace(given or State(), sweep=None)
         notes = () if given is not None else (UNREAD,)
         whole = Wholeness(self._lists, state)
@@ -82,7 +82,7 @@ class LeadlexReader:
         The list's own count before and after is held against what was shown, and so is a CSV export where that is
         switched on: what only the export names is asked for by itself.
         """
-        state = read(cursor) or State()
+        state = State.read(cursor) or State()
         scan = state.sweep or Scan()
         witness = Witness(self._lists, self._exports) if self._options.use_csv_export and scan == Scan() else None
         whole = Wholeness(self._lists, state)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from connectors.source import Cursor
+from connectors.committed import Committed
 
 Road = Literal["all", "updated", "created"]
 """Which deals a walk reads: all, those edited since a time, those created since a time."""
@@ -39,7 +39,7 @@ class Under(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     top: str | None = None
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class State(Committed, frozen=True):
     """What the cursor holds.
 
     `watermark` is the time up to which all changes were read. `under` is a pull that was cut off, `sweep` a complete
@@ -53,21 +53,3 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     judged: str | None = None
     missing: tuple[str, ...] = ()
     audited: tuple[str, ...] = ()
-
-    def cursor(self) -> Cursor:
-        """This state as the JSON object that is committed."""
-        built: Cursor = msgspec.to_builtins(self)
-        return built
-
-
-def read(cursor: Cursor | None) -> State | None:
-    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
-    try:
-        return State() if cursor is None else msgspec.convert(cursor, State)
-    except msgspec.ValidationError:
-        return None
-
-
-def later(one: str | None, other: str | None) -> str | None:
-    """The later of two times, as far as there are any."""
-    return max(one or "", other or "") or None

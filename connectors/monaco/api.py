@@ -11,10 +11,11 @@ import msgspec
 from msgspec.structs import replace
 
 from connectors.chunks import ChunkPlan
+from connectors.committed import UNREAD
 from connectors.faults import Misconfigured
 from connectors.monaco import chunks
 from connectors.monaco.check import findings
-from connectors.monaco.cursor import Full, Seen, State, newest, read
+from connectors.monaco.cursor import Full, Seen, State, newest
 from connectors.monaco.fields import Schemas
 from connectors.monaco.lists import KIND, Lists, NotOffered, Which
 from connectors.monaco.options import MonacoOptions
@@ -27,7 +28,6 @@ from connectors.source import Absent, Account, Cursor, Entry, Finding, Found, Pa
 from connectors.times import instant, shifted
 
 EMPTY = "the list is empty"
-UNREAD = "the checkpoint could not be understood, so everything was read"
 UNSORTED = "Monaco did not keep sort=-updated_at, so everything was read"
 UNDATED = "an opportunity has no updated_at, so changes cannot be told by it and everything is read each time"
 FILTERED_OUT = "the filter on updated_at left out what was changed last, so everything was read"
@@ -61,7 +61,7 @@ class MonacoReader:
     def changed(self, cursor: Cursor | None) -> Iterator[Page]:
         """What changed since the cursor; everything when there is none, or when Monaco offers no way to ask for it."""
         self._notes = {}
-        given = read(cursor)
+        given = State.read(cursor)
         state = self._informed(given or State())
         if given is None:
             self._note(UNREAD)
@@ -76,7 +76,7 @@ class MonacoReader:
     def everything(self, cursor: Cursor | None) -> Iterator[Page]:
         """A complete read; its pages' doubts say why it may be no witness of absence."""
         self._notes = {}
-        state = self._informed(read(cursor) or State())
+        state = self._informed(State.read(cursor) or State())
         full = state.full if state.full is not None and state.full.sweep else None
         place, doubts = (Place(), ()) if full is None else (full.place, full.doubts)
         met = place.end > 0

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from connectors.committed import Committed
 from connectors.monaco.walk import Place
-from connectors.source import Cursor, Record
+from connectors.source import Record
 
 
 class Full(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -32,7 +33,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     custom: tuple[str, ...] = ()
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class State(Committed, frozen=True):
     """What the cursor holds.
 
     `watermark` is the newest `updated_at` up to which everything was read; None until a full read in which every row
@@ -42,19 +43,6 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     watermark: str | None = None
     full: Full | None = None
     seen: Seen | None = None
-
-    def cursor(self) -> Cursor:
-        """This state as the JSON object that is committed."""
-        built: Cursor = msgspec.json.decode(msgspec.json.encode(self))
-        return built
-
-
-def read(cursor: Cursor | None) -> State | None:
-    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
-    try:
-        return State() if cursor is None else msgspec.convert(cursor, State)
-    except msgspec.ValidationError:
-        return None
 
 
 def newest(records: Iterable[Record], began: str, before: str | None = None) -> str | None:

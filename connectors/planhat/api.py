@@ -7,19 +7,20 @@ from functools import partial
 from typing import NamedTuple
 
 from connectors.chunks import ChunkPlan
+from connectors.committed import UNREAD
 from connectors.faults import Misconfigured, Refused, Unintelligible
 from connectors.pacing import Timing
 from connectors.paging import BY_ID, NEWEST_FIRST, OffsetWalk, PagedBadly, Place, Step
 from connectors.planhat.check import findings
 from connectors.planhat.chunks import Parts
-from connectors.planhat.cursor import Full, Kind, State, later, newest, read
+from connectors.planhat.cursor import Full, Kind, State, newest
 from connectors.planhat.lists import KINDS, Lists, Probe, connect
 from connectors.planhat.neighbours import Definitions, reference
 from connectors.planhat.options import PlanhatOptions
 from connectors.planhat.whole import Wholeness
 from connectors.slicing import Sliced
 from connectors.source import Absent, Account, Cursor, Entry, Finding, Found, Page
-from connectors.times import shifted
+from connectors.times import later, shifted
 
 EMPTY = "the list is empty"
 BOTH = "deals and opportunities both have rows; set the option revenue_model to say which of them count"
@@ -27,7 +28,6 @@ UNSEEN = "deals cannot be seen with this token, so opportunities were read; set 
 NEITHER = "neither deals nor opportunities have rows yet"
 UNSORTED = "Planhat did not keep sort=-updatedAt, so everything was read"
 UNREADABLE = "the Private App of this token may read neither deals nor opportunities; edit its permissions in Planhat"
-UNREAD = "the checkpoint could not be understood, so everything was read"
 
 
 class _Model(NamedTuple):
@@ -64,7 +64,7 @@ class PlanhatReader:
         return self._definitions.with_pages(self._changed(cursor))
 
     def _changed(self, cursor: Cursor | None) -> Iterator[Page]:
-        given = read(cursor)
+        given = State.read(cursor)
         state = given or State()
         notes = () if given is not None else (UNREAD,)
         kind = self._kind_of(state)
@@ -89,7 +89,7 @@ class PlanhatReader:
         return self._definitions.with_pages(self._complete(cursor))
 
     def _complete(self, cursor: Cursor | None) -> Iterator[Page]:
-        state = read(cursor) or State()
+        state = State.read(cursor) or State()
         kind = self._kind_of(state)
         doubts: tuple[str, ...] = ()
         if state.full is not None:

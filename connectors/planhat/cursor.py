@@ -7,8 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from connectors.committed import Committed
 from connectors.paging import Place
-from connectors.source import Cursor, Record
+from connectors.source import Record
 
 Kind = Literal["deals", "opportunities"]
 
@@ -28,7 +29,7 @@ class Full(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
         return Place(self.offset, self.last, self.ordered)
 
 
-class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class State(Committed, frozen=True):
     """What the cursor holds.
 
     `watermark` is the newest `updatedAt` up to which everything was read. `whole` names the fields for which the list
@@ -40,19 +41,6 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     full: Full | None = None
     whole: str | None = None
 
-    def cursor(self) -> Cursor:
-        """This state as the JSON object that is committed."""
-        built: Cursor = msgspec.to_builtins(self)
-        return built
-
-
-def read(cursor: Cursor | None) -> State | None:
-    """The state in a cursor; None when it is not one of ours (another version's, or damaged)."""
-    try:
-        return State() if cursor is None else msgspec.convert(cursor, State)
-    except msgspec.ValidationError:
-        return None
-
 
 def newest(records: Iterable[Record], began: str) -> str | None:
     """The newest version that a read begun at `began` (ISO 8601, ms, Z) may leave as a watermark.
@@ -62,8 +50,3 @@ def newest(records: Iterable[Record], began: str) -> str | None:
     """
     versions = [record.version for record in records if record.version is not None]
     return max((version for version in versions if version <= began), default=began if versions else None)
-
-
-def later(one: str | None, other: str | None) -> str | None:
-    """The later of two watermarks: they never move back."""
-    return max(one or "", other or "") or None

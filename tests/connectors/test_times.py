@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.times import are_instants, duration, instant, iso, shifted
+from connectors.times import are_instants, duration, instant, iso, later, shifted
 
 MOMENTS = st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.timezones())
 
@@ -99,3 +99,8 @@ def test_a_shift_stays_within_the_calendar():
     assert shifted("2026-03-02T00:05:00.000Z", timedelta(minutes=-10)) == "2026-03-01T23:55:00.000Z"
     assert shifted("9999-12-31T23:59:59.000Z", timedelta(days=1)).startswith("9999-12-31T23:59:59")
     assert shifted("0001-01-01T00:00:00.000Z", timedelta(days=-1)) == "0001-01-01T00:00:00.000Z"
+
+
+def test_a_watermark_never_moves_back():
+    assert later("b", "a") == later("a", "b") == later(None, "b") == later("b", None) == "b"
+    assert later(None, None) is None

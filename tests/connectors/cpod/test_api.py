@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.cpod.api import BOUND, IGNORED, NARROWED, ONLY_DELETED, UNREAD
+from connectors.committed import UNREAD
+from connectors.cpod.api import BOUND, IGNORED, NARROWED, ONLY_DELETED
 from connectors.cpod.visibility import APP, ONE_OWNER, SHRUNK
 from connectors.cpod.walk import SHORT
 from connectors.faults import Misconfigured, RateLimited, Refused, Unavailable, Unintelligible

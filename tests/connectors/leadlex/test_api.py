@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from connectors.committed import UNREAD
 from connectors.faults import Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.leadlex import SOURCE
-from connectors.leadlex.api import AGAIN, UNREAD
+from connectors.leadlex.api import AGAIN
 from connectors.leadlex.lists import UNEDITED
 from connectors.simulated_wire import Answer, Handler, Request, bytes_answer, cut_json, html, refused, reset, saying
 from connectors.simulation import SimClock

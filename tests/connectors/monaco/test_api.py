@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.committed import UNREAD
 from connectors.faults import Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.monaco.api import (
     EMPTY,
@@ -17,7 +18,6 @@ from connectors.monaco.api import (
     NO_SCHEMA,
     REFUSED,
     UNDATED,
-    UNREAD,
     UNSORTED,
     MonacoReader,
 )

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.committed import UNREAD
 from connectors.faults import Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.paging import EMPTY_BETWEEN, OUT_OF_ORDER
-from connectors.planhat.api import BOTH, EMPTY, NEITHER, UNREAD, UNSEEN, UNSORTED
+from connectors.planhat.api import BOTH, EMPTY, NEITHER, UNSEEN, UNSORTED
 from connectors.simulated_wire import Request, cut_json, endless, gzip_bomb, html, rate_limited, refused, reset, saying
 from connectors.simulation import SimClock
 from connectors.source import Absent, Found, Options
