@@ -5,6 +5,7 @@
     │   └── RateLimited  the clock: not before a stated time; costs no attempt
     ├── Unintelligible   a developer: the source answered, but not as its contract says
     ├── Refused          the operator: credentials or rights
+    │   └── Denied       the operator: this one right is missing, whatever else we may do
     └── Misconfigured    the operator: a setting
 
 Each class's docstring is its message when none is given. Messages never carry a secret or a body.
@@ -38,6 +39,10 @@ class Unintelligible(Fault):
 
 class Refused(Fault):
     """The source refuses our credentials or our rights."""
+
+
+class Denied(Refused):
+    """The source knows us, and does not let us have this."""
 
 
 class Misconfigured(Fault):

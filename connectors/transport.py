@@ -15,7 +15,7 @@ import httpx
 import structlog
 
 from connectors.body import TooLarge, drain, read_body
-from connectors.faults import Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
+from connectors.faults import Denied, Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.pacing import News, Permits, Timing, backoff
 from connectors.permits import Held, OwnPurse
 from connectors.source import Account
@@ -188,7 +188,7 @@ class Transport:
         """Send a request until it is answered, and return what `read` makes of the answer.
 
         `read` sees answers of status 200 and of the accepted statuses; when it raises `Unintelligible`, the request is
-        sent again twice at most. Raises `Refused` (401, 403), `RateLimited` (a wait beyond what is left of
+        sent again twice at most. Raises `Refused` (401), `Denied` (403), `RateLimited` (a wait beyond what is left of
         `give_up_after_s`), `Unavailable` (5xx, timeouts, no connection) and `Unintelligible` (everything else).
         """
         self._pace()
@@ -303,7 +303,7 @@ class Transport:
                 wait = quiet
             raise _Passing(Unavailable(message), wait, limited=status == 429)
         if status in (401, 403):
-            raise Refused(message)
+            raise Denied(message) if status == 403 else Refused(message)
         if status >= 500 or status == 408:
             raise _Passing(Unavailable(message))
         if 300 <= status < 400:

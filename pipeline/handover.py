@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors.faults import Refused, Unavailable
 from pipeline.faults import Stopped, Unknown
+from pipeline.refer import lacks
 from pipeline.store import connections, held, runs
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
@@ -56,6 +57,7 @@ def _ended(app: App, run: dict[str, Any], summary: Summary) -> Summary:
         summary.doubts = [run["reason"]] if run["reason"] else []
         with app.store.read() as tx:
             summary.held = held.run_held(tx, summary.run)
+            summary.lacks = lacks(tx).get(run["connection_id"], [])
         return summary
     if run["state"] == "stopped":
         raise Stopped(reason, summary)

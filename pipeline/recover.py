@@ -65,14 +65,15 @@ def recover(app: App, connection: str, *, send: bool = False, progress: Progress
     Then the store's epoch is drawn anew, events that wait are taken back, every deal the ledger lists gets the state
     that the ledger holds, and the source's records land on top of that: a deal that has not changed makes no event.
     The events are put in the outbox; `publish` sends them. Killed at any point, it is run again.
-    Raises as `sweep` does, a `LedgerFault` when the ledger cannot be read, and `Busy` while somebody publishes.
+    Raises as `sweep` does, `Denied` for reference data that may not be read, a `LedgerFault` when the ledger cannot be
+    read, and `Busy` while somebody publishes.
     """
     with ExitStack() as stack:
         if send:
             stack.enter_context(leases.hold(app.store, "publish"))
         run = stack.enter_context(running(app, connection, "recover", progress=progress))
         laid = stack.enter_context(sides.opened(app.store))
-        read_references(run)
+        read_references(run, whole=True)  # a null where the ledger holds a name would be told as a change
         doubts = read_source(run, laid, app.settings.ledger.currency, keep_raw=send)
         read_ledger(app, run, laid)
         run.summary.doubts = []

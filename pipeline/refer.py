@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
+from connectors.faults import Denied
 from pipeline.replay import replay_deals, replay_parked
 from pipeline.run import Run
 from pipeline.store import references
@@ -36,16 +38,47 @@ def refresh_references(run: Run) -> None:
         run.summary.notes.append(f"{' and '.join(changed)} changed: deals were mapped again from the vault")
 
 
-def read_references(run: Run) -> list[str]:
-    """Read again what has become too old, and map nothing; the names of those that deals have yet to be mapped with."""
-    return [name for name in sorted(run.scope.mapper.references) if _refreshed(run, name).changed]
+def read_references(run: Run, *, whole: bool = False) -> list[str]:
+    """Read again what has become too old, and map nothing; the names of those that deals have yet to be mapped with.
+
+    What the source does not let us have (403) is gone without: the entries known stay as they are, the run's summary
+    says what it lacks, and the next run asks again. Where the `whole` is needed, `Denied` is raised instead.
+    """
+    wanted = run.scope.mapper.references
+    _forgive(run, wanted)
+    return [name for name in sorted(wanted) if _refreshed(run, name, whole).changed]
 
 
-def _refreshed(run: Run, name: str) -> ReadRow:
+def lack(name: str, why: str) -> str:
+    """A line for people about reference data that the source refuses to show."""
+    return f"{name} cannot be read, so what is looked up there stays as it was last known: {why}"
+
+
+def lacks(tx: Connection) -> dict[int, list[str]]:
+    """A line for each kind of reference data that a source refuses to show, by the connection's number."""
+    return {number: [lack(*one) for one in refused] for number, refused in references.refusals(tx).items()}
+
+
+def _refreshed(run: Run, name: str, whole: bool) -> ReadRow:
     row = _row(run, name)
     if not _is_due(run, row):
         return row
-    count = 0
+    try:
+        return _read(run, row)
+    except Denied as fault:
+        if whole:
+            raise
+        row = _row(run, name)._replace(refused=str(fault))
+        with run.store.write() as tx:
+            run.confirm(tx)
+            references.note(tx, row)
+        run.summary.lacks.append(lack(name, str(fault)))
+        log.warning("reference.refused", name=name, reason=str(fault))
+        return row
+
+
+def _read(run: Run, row: ReadRow) -> ReadRow:
+    name, count = row.name, 0
     for entries in run.reader.reference(name):
         count += len(entries)
         with run.store.write() as tx:
@@ -53,7 +86,7 @@ def _refreshed(run: Run, name: str) -> ReadRow:
             if references.keep(tx, run.scope.connection_id, name, entries) and not row.changed:
                 row = row._replace(changed=True)
                 references.note(tx, row)
-    row = row._replace(read_at=run.store.now(), missing=False)
+    row = row._replace(read_at=run.store.now(), missing=False, refused=None)
     with run.store.write() as tx:
         run.confirm(tx)
         references.note(tx, row)
@@ -66,8 +99,18 @@ def _row(run: Run, name: str) -> ReadRow:
         return references.last_read(tx, run.scope.connection_id, name)
 
 
+def _forgive(run: Run, wanted: frozenset[str]) -> None:
+    """What no rule looks up any more is not lacking."""
+    with run.store.read() as tx:
+        refused = [name for name, _ in references.refusals(tx).get(run.scope.connection_id, ()) if name not in wanted]
+    for name in refused:
+        with run.store.write() as tx:
+            run.confirm(tx)
+            references.note(tx, _row(run, name)._replace(refused=None))
+
+
 def _is_due(run: Run, row: ReadRow) -> bool:
-    if row.read_at is None:
+    if row.read_at is None or row.refused is not None:
         return True
     age = datetime.fromisoformat(run.store.now()) - datetime.fromisoformat(row.read_at)
     refresh = run.connected.settings.options.reference_refresh

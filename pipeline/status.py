@@ -7,6 +7,7 @@ from typing import Any
 
 from ledger.port import LedgerFault
 from pipeline import schedule
+from pipeline.refer import lacks
 from pipeline.schedule import Planned
 from pipeline.store import connections, drifting, held, outbox, parking, pauses, projection, runs, windows
 from pipeline.store.session import later, now
@@ -20,7 +21,7 @@ def status(app: App) -> dict[str, Any]:
         next_starts, paused, waits = schedule.planned(app, tx), pauses.all_of_them(tx), held.counts(tx)
         known = {row.name: row for row in connections.all_of_them(tx)}
         deals, waiting, parked = projection.counts(tx), outbox.waiting(tx), parking.counts(tx)
-        verified = windows.verified(tx)
+        verified, lacking = windows.verified(tx), lacks(tx)
         shown = []
         for name, settings in sorted(app.settings.connections.items()):
             row = known.get(name)
@@ -31,6 +32,7 @@ def status(app: App) -> dict[str, Any]:
                     "source": settings.source,
                     "state": "paused" if number in paused else row.state if row else "new",
                     "reason": row.reason if row else None,
+                    "lacks": lacking.get(number, []),
                     "last_success": row.last_success if row else None,
                     "deals": deals.get(number, 0),
                     "parked": parked.get(number, 0),

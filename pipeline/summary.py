@@ -27,9 +27,9 @@ class Counts:
 class Summary(Counts):
     """Counts of one run, see `Counts`; `published` events have a receipt of the ledger.
 
-    `doubts` says why the run does not count as a witness of absence, `notes` what the operator may like to know;
-    `held` is how many of its events wait for a person; neither they nor the flags are part of the summary that scripts
-    rely on.
+    `doubts` says why the run does not count as a witness of absence, `lacks` what the source refused to show of that
+    which deals refer to, `notes` what the operator may like to know; `held` is how many of its events wait for a
+    person; neither they nor the flags are part of the summary that scripts rely on.
     """
 
     run: int
@@ -38,6 +38,7 @@ class Summary(Counts):
     held: int = 0
     seconds: float = 0.0
     doubts: list[str] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, counts: Counts) -> None:
@@ -48,15 +49,15 @@ class Summary(Counts):
     def as_json(self) -> dict[str, Any]:
         """The summary as scripts rely on it."""
         counts = asdict(self)
-        for name in ("doubts", "notes", "flags", "held"):
+        for name in ("doubts", "lacks", "notes", "flags", "held"):
             del counts[name]
         counts["seconds"] = round(self.seconds, 3)
         return {"run": counts.pop("run"), "connection": counts.pop("connection"), **counts}
 
     @property
     def clean(self) -> bool:
-        """Nothing was parked, held or distrusted in this run."""
-        return not self.parked and not self.held and not self.doubts
+        """Nothing was parked, held or distrusted in this run, and nothing it needed was refused."""
+        return not (self.parked or self.held or self.doubts or self.lacks)
 
 
 Progress = Callable[[Summary], None]

@@ -11,7 +11,7 @@ import msgspec
 from connectors.cpod.cursor import Place, Scan, State
 from connectors.cpod.lists import DEALS, Lists, Sheet, TurnedDown
 from connectors.cpod.visibility import bound, counted, doubts
-from connectors.faults import Fault, Refused
+from connectors.faults import Denied, Fault, Refused
 from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.source import Finding, Record
 from connectors.times import iso, shifted
@@ -50,7 +50,7 @@ def findings(lists: Lists) -> Iterator[Finding]:
         return
     except Refused as fault:
         yield Finding("address", True, f"{host} answers")
-        yield Finding("rights" if "answered 403" in str(fault) else "credentials", False, str(fault), "refused")
+        yield Finding("rights" if isinstance(fault, Denied) else "credentials", False, str(fault), "refused")
         return
     except Fault as fault:
         yield of_fault("address", fault)

@@ -125,7 +125,7 @@ def connect(account: Account, timing: Timing) -> Transport:
     host = base_url(account.base_url).host
     hints = {
         401: f"{host} does not accept the token; check the credentials and auth_mode",
-        403: "the client lacks the right to read deals; give it read access to the CRM in cPod",
+        403: "the client lacks the right to read this; give it read access to the CRM and its people in cPod",
         404: f"{host} has no such list; check base_url and crm_path",
     }
     return Transport(account, {}, hints=hints, timing=timing, told=told)

@@ -11,7 +11,7 @@ import msgspec
 from connectors.cpod.cursor import Place
 from connectors.cpod.lists import Lists, TurnedDown
 from connectors.cpod.walk import Walk
-from connectors.faults import Misconfigured, Refused, Unintelligible
+from connectors.faults import Denied, Misconfigured, Unintelligible
 from connectors.source import Entry, Record
 
 PERSONS = "/api/v1/people/persons"
@@ -59,7 +59,7 @@ def _users(lists: Lists) -> Iterator[Sequence[Entry]]:
     """
     try:
         yield from _each(lists, lists.options.user_path.removesuffix("/{id}"), _user)
-    except (Refused, Unintelligible):
+    except (Denied, Unintelligible):
         for records in _rows(lists, PERSONS):
             people = [fields for record in records if (fields := _fields(record.raw)) is not None]
             yield [entry for fields in people for entry in _person(fields)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connectors.faults import Fault, Refused
+from connectors.faults import Denied, Fault, Refused
 from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.leadlex.lists import Listed, Lists
 from connectors.source import Finding
@@ -40,11 +40,11 @@ def _failed(lists: Lists, fault: Fault) -> Iterator[Finding]:
         yield of_fault("address", fault)
         return
     yield Finding("address", True, f"{lists.transport.host} answers")
-    if "answered 401" in str(fault):
-        yield Finding("credentials", False, str(fault), "refused")
-    else:
+    if isinstance(fault, Denied):
         yield Finding("credentials", True, "the key is accepted")
         yield Finding("rights", False, str(fault), "refused")
+    else:
+        yield Finding("credentials", False, str(fault), "refused")
 
 
 def _quota(lists: Lists) -> Finding:

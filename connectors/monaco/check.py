@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 
-from connectors.faults import Fault, Refused
+from connectors.faults import Denied, Fault, Refused
 from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.monaco.lists import KIND, Listed, Lists, Which
 from connectors.monaco.schema import Schema
@@ -64,8 +64,7 @@ def _failed(lists: Lists, fault: Fault) -> Iterator[Finding]:
         yield of_fault("address", fault)
         return
     yield _reached(lists)
-    what = "rights" if " answered 403" in str(fault) else "credentials"
-    yield Finding(what, False, str(fault), "refused")
+    yield Finding("rights" if isinstance(fault, Denied) else "credentials", False, str(fault), "refused")
 
 
 def _first_page(listed: Listed) -> Finding:

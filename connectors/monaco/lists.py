@@ -128,13 +128,16 @@ class Lists:
         path = f"/{KIND}/{quote(source_id, safe='')}"
         return self._ask(f"/{KIND}/*", Ask(path=path, accept=frozenset({403, 422, *GONE})), read)
 
-    def schema(self, entity: str = KIND) -> Schema | None:
-        """The schema of an entity, under its plural name or its singular one; None when there is none to be read."""
+    def schema(self, entity: str = KIND, *, hidden: frozenset[int] = frozenset({403})) -> Schema | None:
+        """The schema of an entity, under its plural name or its singular one; None when there is none to be read.
+
+        A status that is `hidden` counts as none. Raises `Denied` for a 403 that is not.
+        """
 
         def read(answer: Answer) -> Schema | None:
             return Schema.read(answer.body) if answer.status == 200 else None
 
-        accept = frozenset({403, 422, *GONE})
+        accept = frozenset({422, *GONE}) | hidden
         for name in (entity, _SINGULAR[entity]):
             path = f"/schemas/{name}"
             if (schema := self._ask(path, Ask(path=path, accept=accept), read)) is not None:
@@ -192,7 +195,7 @@ def connect(account: Account, options: MonacoOptions, timing: Timing | None) -> 
         headers = {"x-monaco-api-key": token}
     hints = {
         401: "the key is not known. Make one in Monaco under Settings > API Keys, or set auth_header_style",
-        403: "the user this key acts for may not read opportunities; use a key of an admin",
+        403: "the user this key acts for may not read this; use a key of an admin",
         422: "it has to sort by created_at in pages of page_size; see that page_size is at most 500",
         404: "there is no such path; check base_url and path_prefix",
     }

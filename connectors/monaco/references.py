@@ -37,13 +37,13 @@ def users(lists: Lists, opportunities: Schema) -> Iterator[Sequence[Entry]]:
     """Every user by id, with the name that the owner field's directory shows.
 
     There is no list of users: the schema of opportunities is looked at, else that of accounts (section 8). Nowhere is
-    an e-mail address, so `email` is null.
+    an e-mail address, so `email` is null. Raises `Denied` where both may not be read.
     """
     for key in ("owner", "owner_user_id"):
         if named := opportunities.words(key):
             break
     else:
-        schema = lists.schema("accounts")
+        schema = lists.schema("accounts", hidden=frozenset())
         named = {} if schema is None else schema.words("owner")
     yield [Entry(user_id, msgspec.json.encode({"name": name, "email": None})) for user_id, name in named.items()]
 

@@ -62,6 +62,8 @@ def status(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
     for one in found["connections"]:
         if one.get("reason"):
             terminal.line(f"{one['name']}: {one['reason']}")
+        for lack in one["lacks"]:
+            terminal.line(f"{one['name']}: {lack}")
         if one["paused"]:
             terminal.line(f"{one['name']}: {_paused(one['paused'])}")
         if one["held"]:

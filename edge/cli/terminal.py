@@ -149,12 +149,13 @@ class Terminal:
         raise typer.Exit(DONE if summary.clean else PARKED)
 
     def summary(self, summary: Summary, line: str) -> None:
-        """Print a run's summary: the document, or `line` with the run's notes and doubts."""
+        """Print a run's summary: the document, or `line` with the run's notes, and what it lacked and doubted."""
         if self.json:
             self.document(summary.as_json())
         elif not self.quiet:
             self.line(line)
-        for note in (*summary.notes, *(f"this read is no witness of absence: {doubt}" for doubt in summary.doubts)):
+        doubts = (f"this read is no witness of absence: {doubt}" for doubt in summary.doubts)
+        for note in (*summary.notes, *summary.lacks, *doubts):
             self.note(note)
 
     def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:

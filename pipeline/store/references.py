@@ -17,7 +17,8 @@ class ReadRow(NamedTuple):
     """How one kind of reference data was last read, in the order of the table's columns.
 
     `read_at` is None while it never was read to its end. `changed` says that entries have changed since the deals were
-    last mapped with them, `missing` that a deal has asked for an entry that is not there.
+    last mapped with them, `missing` that a deal has asked for an entry that is not there. `refused` is the source's
+    refusal to show it, None since it was last shown.
     """
 
     connection_id: int
@@ -25,6 +26,7 @@ class ReadRow(NamedTuple):
     read_at: str | None
     changed: bool
     missing: bool
+    refused: str | None = None
 
 
 def last_read(tx: Connection, connection_id: int, name: str) -> ReadRow:
@@ -37,6 +39,16 @@ def last_read(tx: Connection, connection_id: int, name: str) -> ReadRow:
 def note(tx: Connection, row: ReadRow) -> None:
     """Write down how this kind of reference data was read."""
     bulk.upsert(tx, reference_reads, [row])
+
+
+def refusals(tx: Connection) -> dict[int, list[tuple[str, str]]]:
+    """What sources refuse to show, by the connection's number: the name of each kind of reference data, and why."""
+    columns = reference_reads.c.connection_id, reference_reads.c.name, reference_reads.c.refused
+    found: dict[int, list[tuple[str, str]]] = {}
+    rows = select(*columns).where(reference_reads.c.refused.is_not(None)).order_by(reference_reads.c.name)
+    for connection_id, name, why in tx.execute(rows):
+        found.setdefault(connection_id, []).append((name, why))
+    return found
 
 
 def missed(tx: Connection, connection_id: int, names: Iterable[str]) -> None:

@@ -254,9 +254,11 @@ reference_reads = Table(
     Column("read_at", Text),
     Column("changed", Boolean, nullable=False),
     Column("missing", Boolean, nullable=False),
+    Column("refused", Text),
     PrimaryKeyConstraint("connection_id", "name"),
 )
-"""When each kind of reference data was read, and whether deals have yet to be mapped with what was found."""
+"""When each kind of reference data was read, whether deals have yet to be mapped with what was found, and why the
+source last refused to show it, null where it did not."""
 
 custom_fields = Table(
     "custom_fields",

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from connectors.faults import Refused
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import refused
 from pipeline.explain import explain
 from pipeline.faults import SettingsError
 from pipeline.mapping_files import shipped
 from pipeline.pull import pull
+from pipeline.recover import recover
+from pipeline.status import status
 from pipeline.store import connections, references
+from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.world import NAME, projected, rows
 
@@ -149,14 +153,115 @@ def test_an_owner_nobody_knows_is_parked_and_comes_with_the_next_reading(
     assert {projected(app)[f"{NAME}:{one}"]["owner_external_id"] for one in mine} == {user["email"].lower()}
 
 
-def test_a_source_that_refuses_its_reference_data_stops_the_run_before_any_deal(
+def refuse(crm: PlanhatSimulator, status: int = 403) -> None:
+    """From now on nobody may see the users."""
+    crm.faults.sometimes(1.0, refused(status), where=lambda request: request.path == "/users")
+
+
+def lacks(app: App) -> list[str]:
+    """What `status` says that the connection lacks."""
+    lines = [one["lacks"] for one in status(app)["connections"] if one["name"] == NAME]
+    return [line.partition(" ")[0] for line in lines[0]]
+
+
+def test_a_right_that_is_missing_stops_what_needs_it_and_not_the_run(
     open_world: Callable[..., App], crm: PlanhatSimulator, table: str
 ):
     app = open_world(crm, table)
-    crm.faults.sometimes(1.0, refused(403), where=lambda request: request.path == "/users")
-    with pytest.raises(Exception, match=r"403|permission|read"):
+    refuse(crm)
+    summary = pull(app, NAME)
+    assert projected(app).keys() == {f"{NAME}:{one}" for one in crm.ids()}
+    assert names(app) == {None}
+    assert not summary.clean
+    assert [line.partition(" ")[0] for line in summary.lacks] == ["users"]
+    assert "403" in summary.lacks[0]
+    assert lacks(app) == ["users"]
+
+
+def test_what_was_known_before_the_right_was_taken_away_stays(
+    open_world: Callable[..., App], crm: PlanhatSimulator, table: str
+):
+    app = open_world(crm, table)
+    pull(app, NAME)
+    one = f"{NAME}:{owned(crm)}"
+    before = projected(app)[one]["owner_name"]
+    age(app)
+    refuse(crm)
+    crm.edit(owned(crm), total=777)
+    assert pull(app, NAME).events == 1
+    after = projected(app)[one]
+    assert (after["amount_cents"], after["owner_name"]) == (77700, before)
+    swept = sweep(app, NAME)
+    assert (len(swept.lacks), swept.events) == (1, 0)
+
+
+def test_a_right_that_comes_back_is_used_by_the_next_run_and_lacks_no_more(
+    open_world: Callable[..., App], crm: PlanhatSimulator, table: str
+):
+    app = open_world(crm, table)
+    refuse(crm)
+    pull(app, NAME)
+    crm.faults.clear()
+    summary = pull(app, NAME)
+    assert (summary.lacks, lacks(app), summary.clean) == ([], [], True)
+    users = {user["_id"]: user["nickName"] for user in crm.tables["users"].readable()}
+    one = owned(crm)
+    assert projected(app)[f"{NAME}:{one}"]["owner_name"] == users[crm.get(one)["ownerId"]]
+
+
+def test_what_no_rule_looks_up_any_more_is_not_lacking(
+    open_world: Callable[..., App], crm: PlanhatSimulator, table: str
+):
+    app = open_world(crm, table)
+    refuse(crm)
+    pull(app, NAME)
+    app = open_world(crm)
+    assert pull(app, NAME).lacks == []
+    assert lacks(app) == []
+
+
+def test_owners_whose_addresses_may_not_be_read_go_the_way_their_policy_says(
+    open_world: Callable[..., App], crm: PlanhatSimulator
+):
+    app = open_world(crm, 'owners = "email"\nowner_policy = "null"')
+    refuse(crm)
+    assert pull(app, NAME).parked == 0
+    assert {state["owner_external_id"] for state in projected(app).values()} == {None}
+
+
+def test_a_parked_owner_is_redriven_by_itself_once_the_users_may_be_read(
+    open_world: Callable[..., App], crm: PlanhatSimulator
+):
+    app = open_world(crm, 'owners = "email"\npark_limit = 1.0')
+    refuse(crm)
+    assert pull(app, NAME).parked > 0
+    crm.faults.clear()
+    pull(app, NAME)
+    users = {user["_id"]: user["email"].lower() for user in crm.tables["users"].readable()}
+    owners = {one: crm.get(one).get("ownerId") for one in crm.ids()}
+    known = {one: users[owner] for one, owner in owners.items() if owner in users}
+    assert {one: projected(app)[f"{NAME}:{one}"]["owner_external_id"] for one in known} == known
+
+
+def test_a_key_that_is_not_known_any_more_stops_the_connection_whatever_was_asked_for(
+    open_world: Callable[..., App], crm: PlanhatSimulator, table: str
+):
+    app = open_world(crm, table)
+    refuse(crm, 401)
+    with pytest.raises(Refused):
         pull(app, NAME)
     assert projected(app) == {}
+    assert [one["state"] for one in status(app)["connections"]] == ["refused"]
+
+
+def test_a_store_is_not_rebuilt_without_what_its_deals_refer_to(
+    open_world: Callable[..., App], crm: PlanhatSimulator, table: str
+):
+    """The ledger holds names; a rebuilt store that knows none would tell it that all of them are gone."""
+    app = open_world(crm, table)
+    refuse(crm)
+    with pytest.raises(Refused, match="403"):
+        recover(app, NAME, send=True)
 
 
 def test_a_table_that_looks_up_what_the_source_does_not_have_is_refused(
