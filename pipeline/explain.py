@@ -14,6 +14,7 @@ from mappings.mapper import Mapped, Mapper
 from mappings.rules import Rules
 from pipeline.browse import find
 from pipeline.decode import decode
+from pipeline.readings import wanted
 from pipeline.store import connections, labels, references, vault
 from pipeline.store.connections import FROM_LEDGER, MappingRow
 from pipeline.store.tables import deals, events, receipts
@@ -105,10 +106,7 @@ def _origin(tx: Connection, event: dict[str, Any]) -> dict[str, dict[str, Any]]:
         )
         mapper = mapper.with_labels(labels.known(tx, event["connection_id"]))
         kind, record = _kind(tx, event), decode(vault.fetch(tx, ref))
-        wanted: dict[str, list[str]] = {}
-        for name, key in mapper.lookups(kind, record):
-            wanted.setdefault(name, []).append(key)
-        known = references.look_up(tx, event["connection_id"], wanted)
+        known = references.look_up(tx, event["connection_id"], wanted(mapper, [(kind, record)]))
         found, reading = mapper.origins(kind, record, known), mapper.map(kind, record, known)
         event["flags"] = list(reading.flags) if isinstance(reading, Mapped) else []
         event["origins"] = {

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection
 
 from deals.identity import external_id
+from mappings.mapper import Mapper
 from mappings.outcome import Mapped, Problem, Unmappable
 from mappings.references import References
 from pipeline.batch import Scope, Seen
@@ -49,10 +50,16 @@ def readings(tx: Connection, scope: Scope, changed: Sequence[Seen]) -> Readings:
 
 def referred_to(tx: Connection, scope: Scope, records: Iterable[tuple[str, dict[str, Any]]]) -> References:
     """What these records (kind and fields) refer to. What is not there is remembered, and asked for again soon."""
-    wanted: dict[str, set[str]] = {}
-    for kind, fields in records:
-        for name, key in scope.mapper.lookups(kind, fields):
-            wanted.setdefault(name, set()).add(key)
-    known = references.look_up(tx, scope.connection_id, wanted)
-    references.missed(tx, scope.connection_id, [name for name, keys in wanted.items() if keys - known[name].keys()])
+    asked = wanted(scope.mapper, records)
+    known = references.look_up(tx, scope.connection_id, asked)
+    references.missed(tx, scope.connection_id, [name for name, keys in asked.items() if keys - known[name].keys()])
     return known
+
+
+def wanted(mapper: Mapper, records: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, set[str]]:
+    """The reference data that these records (kind and fields) need: its names, and the keys in each, every key once."""
+    asked: dict[str, set[str]] = {}
+    for kind, fields in records:
+        for name, key in mapper.lookups(kind, fields):
+            asked.setdefault(name, set()).add(key)
+    return asked
