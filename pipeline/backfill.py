@@ -74,7 +74,7 @@ def resume(
     Raises `Unknown`, and as `start`.
     """
     _find_hands(app, wait)
-    _let_go(app, backfill_id, "resume", operator)
+    let_go(app, backfill_id, "resume", operator)
     return _go_on(app, backfill_id, wait=wait, watch=watch)
 
 
@@ -86,7 +86,7 @@ def retry(
     Raises `Unknown`, and as `start`.
     """
     _find_hands(app, wait)
-    _let_go(app, backfill_id, "retry", operator)
+    let_go(app, backfill_id, "retry", operator)
     return _go_on(app, backfill_id, wait=wait, watch=watch)
 
 
@@ -106,8 +106,8 @@ def cancel(app: App, backfill_id: int, *, operator: Operator = NOBODY) -> Standi
     return _stop(app, backfill_id, ("cancel", "cancelled"), (*STOPPABLE, "cancelled"), operator)
 
 
-def _let_go(app: App, backfill_id: int, verb: str, operator: Operator) -> None:
-    """Let a backfill be gone on with, by whoever comes first."""
+def let_go(app: App, backfill_id: int, verb: str, operator: Operator) -> None:
+    """Let a backfill be gone on with, by whoever comes first; `verb` is resume or retry. Raises `Unknown`, `Busy`."""
     with app.store.write() as tx:
         row = found(tx, backfill_id)
         backfills.lock(tx, row.connection_id)

@@ -41,7 +41,11 @@ def preview(
 
     Raises as `pipeline.backfill.start`, but is kept off by nobody.
     """
-    number = begin(app, connection, window, "planned", operator=operator)
+    return foresee(app, begin(app, connection, window, "planned", operator=operator), watch=watch)
+
+
+def foresee(app: App, number: int, *, watch: Watch = unwatched) -> Outcome:
+    """Say of each chunk of a backfill that is planned what it will do; nothing lands. Raises as `preview`."""
     with leases.hold(app.store, backfills.lease_name(number)) as lease:
         with app.store.read() as tx:
             row = found(tx, number)
