@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from pipeline import settings
 from pipeline.faults import Interrupted
-from pipeline.store import connections, hints, inbox, leases, outbox, pauses, runs
+from pipeline.store import asked, connections, hints, inbox, leases, outbox, pauses, runs
 from pipeline.store.connections import ConnectionRow
 from pipeline.store.session import now
 from pipeline.wiring import App
@@ -80,8 +80,9 @@ def due(app: App) -> list[Due]:
     something waits.
 
     Of a connection's own verbs the one that has waited longest. A connection that was never pulled is due at once. One
-    whose source refuses us is left alone until a run by hand succeeds, a paused one until it is resumed. Nothing is
-    written: a message sent twice finds the lease taken, or nothing left to do.
+    whose source refuses us is left alone until a run by hand succeeds, a paused one until it is resumed. What a person
+    has asked for is a run by hand: it goes first, and is done once. Nothing is written: a message sent twice finds the
+    lease taken, or nothing left to do.
     """
     with app.store.read() as tx:
         instant = now(tx)
@@ -112,17 +113,20 @@ def planned(app: App, tx: Connection) -> dict[str, list[Planned]]:
 
 
 def _planned(tx: Connection, app: App, known: Mapping[str, ConnectionRow], paused: Iterable[int]) -> list[Planned]:
-    busy = leases.held(tx)
+    busy, wanted = leases.held(tx), asked.unanswered(tx)
     still = set(paused)
     found = []
     for name, chosen in sorted(app.settings.connections.items()):
         row = known.get(name)
         stopped = "" if row is None else "paused" if row.id in still else "refused" if row.state == "refused" else ""
         for verb in VERBS:
-            if stopped:
+            by_hand = row is not None and (row.id, verb) in wanted
+            if stopped and not by_hand:
                 found.append(Planned(verb, name, None, stopped))
             elif f"connection {name}" in busy:
                 found.append(Planned(verb, name, None, "a run is under way"))
+            elif by_hand:
+                found.append(Planned(verb, name, _BEFORE_ALL))
             else:
                 found.append(_of_verb(tx, verb, name, chosen, row))
     return found
@@ -183,5 +187,6 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+_BEFORE_ALL = datetime.fromisoformat("1999-01-01T00:00:00Z")
 _LONG_AGO = datetime.fromisoformat("2000-01-01T00:00:00Z")
 _NOT_SO_LONG_AGO = datetime.fromisoformat("2000-01-02T00:00:00Z")

@@ -18,6 +18,16 @@ pauses = Table(
 )
 """Connections that a person has told us not to read by ourselves."""
 
+asked = Table(
+    "asked_runs",
+    metadata,
+    Column("connection_id", Integer, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    PrimaryKeyConstraint("connection_id", "verb"),
+)
+"""Runs that a person wants now. One of that verb that begins later is the answer: no row is ever taken away."""
+
 held_sets = Table(
     "held_sets",
     metadata,

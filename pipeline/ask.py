@@ -1,0 +1,58 @@
+"""Ask: what a person wants done now is put down, for whoever does such work to find; nothing of it is done here."""
+
+from __future__ import annotations
+
+from pipeline.audit import Operator
+from pipeline.backfill import Window, begin, let_go
+from pipeline.backfill_report import Standing, standing
+from pipeline.faults import Unknown
+from pipeline.schedule import VERBS
+from pipeline.store import asked, connections
+from pipeline.store.session import now
+from pipeline.wiring import App
+
+
+def ask_run(app: App, verb: str, connection: str, operator: Operator) -> None:
+    """Have a connection pulled, swept or reconciled as if by hand: at the next look, whatever its intervals say, paused
+    and refused ones too. Asking again before it began changes nothing. Raises `Unknown`.
+    """
+    chosen = app.settings.connection(connection)
+    if verb not in VERBS:
+        raise Unknown(f"a connection cannot be asked to {verb[:40]!r}: {', '.join(VERBS)} can be asked for")
+    with app.store.write() as tx:
+        row = connections.enrol(tx, connection, chosen.source)
+        asked.want(tx, row.id, verb, now(tx))
+        operator.did(tx, verb, outcome="asked for", connection_id=row.id)
+    _ring(app, verb, connection)
+
+
+def ask_backfill(app: App, connection: str, window: Window, operator: Operator) -> Standing:
+    """Put down a backfill to be carried out. Raises `Unknown` for a window that makes no sense, and `Busy` when another
+    backfill covers part of the range.
+    """
+    return _left(app, begin(app, connection, window, "running", operator=operator))
+
+
+def ask_on(app: App, backfill_id: int, verb: str, operator: Operator) -> Standing:
+    """Have what is left of a backfill carried out (`resume`), or its failed chunks too (`retry`).
+
+    Raises `Unknown` and `Busy`.
+    """
+    let_go(app, backfill_id, verb, operator)
+    return _left(app, backfill_id)
+
+
+def _left(app: App, backfill_id: int) -> Standing:
+    stands = standing(app, backfill_id)
+    _ring(app, "backfill", stands.connection)
+    return stands
+
+
+def _ring(app: App, verb: str, connection: str) -> None:
+    """Tell the workers, where there are any: without, or when nobody hears it, it is found in the database."""
+    if app.settings.broker.url == "none":
+        return
+    from pipeline.tasks import ring, use_broker
+
+    use_broker(app.settings.broker.url)
+    ring(verb, connection=connection)
