@@ -117,9 +117,11 @@ class Worlds:
         seed: int = 5,
         url: str = "",
         clock: SimClock | None = None,
+        table: str = "",
         **options: Any,
     ) -> World:
-        """`options` are those of the connection; the limits are off and pages small where they say nothing."""
+        """`options` are those of the connection; the limits are off and pages small where they say nothing. `table` is
+        the text of a mapping, in place of the shipped one."""
         self.made += 1
         crm: Crm = source.simulator(seed=seed, deals=deals, clock=clock or SimClock())
         wait_in_simulated_time(self.patch, crm.clock)
@@ -128,7 +130,10 @@ class Worlds:
             shutil.copy(self.template, store)
             url = f"sqlite:///{store}"
         file = self.folder / f"{self.made}.toml"
-        file.write_text(config_text(source, crm, url, options))
+        mapping = f"{self.made}-table.toml" if table else None
+        if mapping is not None:
+            (self.folder / mapping).write_text(table)
+        file.write_text(config_text(source, crm, url, options, mapping))
         secrets = {**crm.credentials, "hook": crm.webhook_secret, "next_hook": NEXT_SECRET}
         config = configuration.load(file, {name_of(key): secret for key, secret in secrets.items()})
         migrate(config)
@@ -152,11 +157,14 @@ def wait_in_simulated_time(patch: pytest.MonkeyPatch, clock: SimClock) -> None:
     patch.setattr(Timing.__init__, "__defaults__", (clock.monotonic, clock.sleep, chance))
 
 
-def config_text(source: Source, crm: SimulatedCrm, url: str, options: Mapping[str, Any]) -> str:
+def config_text(
+    source: Source, crm: SimulatedCrm, url: str, options: Mapping[str, Any], mapping: str | None = None
+) -> str:
     small = {"page_size": 5, **({"page_overlap": 1} if "page_overlap" in source.options.model_fields else {})}
     settings = {**UNLIMITED, **small, **crm.options, **options}
     lines = ["[store]", f'url = "{url}"', f"[connections.{NAME}]", f'source = "{source.name}"']
     lines += ['base_url = "https://crm.example.test"', 'default_currency = "USD"']
+    lines += [] if mapping is None else [f'mapping = "{mapping}"']
     lines += ["delete_limit = 1.0"]  # nobody is here to release a change set
     lines += [f'{key} = {{ env = "{name_of(key)}" }}' for key in crm.credentials]
     lines += [f"[connections.{NAME}.webhook]"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.cpod import SOURCE
-from connectors.faults import Refused, Unintelligible
+from connectors.faults import Denied, Unintelligible
 from connectors.simulated_wire import refused, saying
 from tests.connectors.cpod.reading import Tenant
 
@@ -58,7 +58,7 @@ def test_where_neither_can_be_read_it_is_said():
     tenant.faults.sometimes(
         1.0, refused(403), where=lambda request: "users" in request.path or "people" in request.path
     )
-    with pytest.raises(Refused, match="people/persons answered 403"):
+    with pytest.raises(Denied, match="people/persons answered 403"):
         told(tenant, "users")
 
 

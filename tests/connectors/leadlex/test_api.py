@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connectors.committed import UNREAD
-from connectors.faults import Misconfigured, Refused, Unavailable, Unintelligible
+from connectors.faults import Denied, Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.leadlex import SOURCE
 from connectors.leadlex.api import AGAIN
 from connectors.leadlex.lists import UNEDITED
@@ -411,10 +411,11 @@ def test_users_and_companies_are_read_by_id():
         reader.reference("contacts")
 
 
-def test_a_403_for_users_stops_only_them():
-    tenant = Tenant(5, forbidden=frozenset({"users"}))
-    with pytest.raises(Refused):
-        list(tenant.reader().reference("users"))
+@pytest.mark.parametrize("name", ["users", "companies"])
+def test_a_403_for_what_deals_refer_to_stops_only_that(name: str):
+    tenant = Tenant(5, forbidden=frozenset({name}))
+    with pytest.raises(Denied):
+        list(tenant.reader().reference(name))
     pulls = Pulls(tenant.reader)
     pulls.pull()
     assert pulls.ids == set(tenant.ids())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.faults import Misconfigured, Refused, Unintelligible
+from connectors.faults import Denied, Misconfigured, Unintelligible
 from connectors.planhat.neighbours import ILL_DEFINED, UNDEFINED
 from connectors.simulated_wire import Mishap, Request, refused, saying
 from connectors.source import Field, Found
@@ -63,11 +63,13 @@ def test_a_neighbour_that_is_not_as_documented_is_unintelligible(body: bytes):
         list(tenant.reader().reference("companies"))
 
 
-def test_rights_that_are_missing_are_told():
+@pytest.mark.parametrize("name", ["users", "companies"])
+def test_rights_that_are_missing_are_told_and_cost_no_deal(name: str):
     tenant = Tenant(5)
-    badly(tenant, "/users", refused(403))
-    with pytest.raises(Refused):
-        list(tenant.reader().reference("users"))
+    badly(tenant, f"/{name}", refused(403))
+    with pytest.raises(Denied):
+        list(tenant.reader().reference(name))
+    assert {record.source_id for page in tenant.reader().changed(None) for record in page.records} == set(tenant.ids())
     with pytest.raises(Misconfigured, match="users and companies"):
         list(tenant.reader().reference("endusers"))
 
