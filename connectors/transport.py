@@ -174,6 +174,7 @@ class Transport:
             follow_redirects=False,
             trust_env=False,
             transport=account.transport,
+            verify=url.scheme == "https",  # redirects are never followed: without TLS no certificate need be read
         )
 
     def __repr__(self) -> str:

@@ -205,7 +205,8 @@ class _Landing:
             self._park(seen, reading)
             return
         else:
-            self.counts.flags.update(reading.flags)
+            if reading.flags:
+                self.counts.flags.update(reading.flags)
             self._land(seen, reading.state, row)
         self.shelf.clear(record, seen.digest)
 
@@ -264,13 +265,13 @@ class _Landing:
         row = self._observed(row, seen)
         before = self.before.get(record.source_id)
         change = diff(before, state)
-        if became_derived(self.scope.mapper.derived_by(record.kind), before, state):
-            self.counts.flags[BECAME_DERIVED] += 1
-            log.info(BECAME_DERIVED, source_id=record.source_id)
         if change is None:
             self.counts.unchanged += 1
             self.rows[record.source_id] = self.known[record.source_id] = row
             return
+        if before is not None and became_derived(self.scope.mapper.derived_by(record.kind), before, state):
+            self.counts.flags[BECAME_DERIVED] += 1
+            log.info(BECAME_DERIVED, source_id=record.source_id)
         self.counts.applied += 1
         remapped = same_bytes and not self.batch.again
         cause = Cause.UNDELETE if was_deleted else Cause.MAPPING_CHANGE if remapped else self.batch.cause

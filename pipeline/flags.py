@@ -29,8 +29,8 @@ def told(flags: Mapping[str, int]) -> Iterator[str]:
         yield f"{count:,} {'record' if count == 1 else 'records'}: {WORDS.get(flag, 'flagged')} ({flag})"
 
 
-def became_derived(keys: tuple[str, ...], before: DealState | None, after: DealState) -> bool:
+def became_derived(keys: tuple[str, ...], before: DealState, after: DealState) -> bool:
     """Whether the first of what the source works the amount out from has appeared, and changed it."""
-    if not keys or before is None or before.amount_cents == after.amount_cents:
+    if not keys or before.amount_cents == after.amount_cents:
         return False
     return not any(before.custom.get(key) for key in keys) and any(after.custom.get(key) for key in keys)
