@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, model_validator
 
@@ -57,6 +57,19 @@ def _owners(value: Any, info: ValidationInfo) -> str | TableFile:
             return str(value)
         raise ValueError(f'found {value[:40]!r}; write "source_id", "email" or {{ file = "owners.csv" }}')
     return _table_file(value, info)
+
+
+def _api_token(value: Any, info: ValidationInfo) -> ApiToken:
+    said = dict(value) if isinstance(value, dict) else {}
+    name, read_only = said.pop("name", None), said.pop("read_only", False)
+    secret = _secret(said or value, info)
+    if name is None:
+        name = secret.env or (secret.file.stem if secret.file else "")
+    if not isinstance(name, str) or not name.strip() or len(name) > 64 or not name.isprintable():
+        raise ValueError('name must be text of 1 to 64 characters, like name = "ann"')
+    if not isinstance(read_only, bool):
+        raise ValueError("read_only must be true or false")  # noqa: TRY004
+    return ApiToken(name.strip(), secret, read_only)
 
 
 def _currency(value: Any) -> str:
@@ -140,6 +153,33 @@ class LedgerSettings(_Strict):
         return Choices(self.conflict_status, self.state_merge, self.hide_deleted, self.limit_over_max)
 
 
+class ApiToken(NamedTuple):
+    """Who may use the operations API and the pages: the name that the audit keeps, and whether they only look."""
+
+    name: str
+    secret: Secret
+    read_only: bool
+
+
+class ServeSettings(_Strict):
+    """`[serve]`: who may use the operations API and the pages; nobody may where there is no token.
+
+    A token is `{ env = "NAME" }` or `{ file = "/path" }`, with `name` (by default the variable's, or the file's without
+    its ending) and `read_only` beside it.
+    """
+
+    api_tokens: list[Annotated[ApiToken, PlainValidator(_api_token)]] = Field(default=[], max_length=100)
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> ServeSettings:
+        for name, times in Counter(one.name for one in self.api_tokens).items():
+            if times > 1:
+                raise ValueError(
+                    f"{times} api_tokens are called {name!r}: the audit could not tell who acted; name them"
+                )
+        return self
+
+
 class Webhook(_Strict):
     """`[connections.NAME.webhook]`: how deliveries are told from forgeries; any one of `secrets` verifies.
 
@@ -210,6 +250,7 @@ class Settings(_Strict):
     store: StoreSettings = Field(default_factory=lambda: StoreSettings())
     broker: BrokerSettings = BrokerSettings()
     ledger: LedgerSettings = LedgerSettings()
+    serve: ServeSettings = ServeSettings()
     connections: dict[Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")], Connection] = Field(
         default={}
     )
@@ -246,6 +287,8 @@ def section(place: tuple[str, ...]) -> type[BaseModel] | None:
             return BrokerSettings
         case ("ledger",):
             return LedgerSettings
+        case ("serve",):
+            return ServeSettings
         case ("connections", _):
             return Connection
         case ("connections", _, "webhook"):

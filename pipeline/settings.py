@@ -156,6 +156,8 @@ def _secrets(settings: Settings) -> Iterator[tuple[str, Secret]]:
     """Every secret of the configuration with the key it stands under."""
     if settings.ledger.api_key is not None:
         yield "ledger.api_key", settings.ledger.api_key
+    for number, token in enumerate(settings.serve.api_tokens):
+        yield f"serve.api_tokens[{number}]", token.secret
     for name, connection in settings.connections.items():
         for key in CREDENTIALS:
             if isinstance(value := getattr(connection, key), Secret):

@@ -175,7 +175,7 @@ def test_a_file_that_cannot_be_read_is_told_with_its_place(tmp_path: Path, conte
     ("text", "said"),
     [
         ("[stor]", "stor: unknown key; did you mean 'store'?"),
-        ("file = 1", "file: unknown key; known: broker, connections, ledger, store"),
+        ("file = 1", "file: unknown key; known: broker, connections, ledger, serve, store"),
         ('[store]\nulr = "x"', "store.ulr: unknown key; did you mean 'url'?"),
         ('[store]\nurl = "mysql://h/db"', "store.url: the database 'mysql' is not supported"),
         ('[store]\nurl = "sqlite:///:memory:"', "store.url: the store must be a file"),
@@ -215,6 +215,11 @@ def test_a_file_that_cannot_be_read_is_told_with_its_place(tmp_path: Path, conte
         (SMALL.replace('{ env = "PLANHAT_TOKEN" }', "{ }"), "token: a secret has either env or file"),
         (SMALL.replace('"PLANHAT_TOKEN"', '"PLANHAT-TOKEN"'), "token: env must be the name of an environment variable"),
         (SMALL.replace("token", "# token"), "connections.planhat-eu: planhat needs token; write { env"),
+        ('[serve]\napi_tokens = [{ env = "A", nam = "x" }]', "serve.api_tokens.0: a secret has either env or file"),
+        ('[serve]\napi_tokens = [{ env = "A", name = "" }]', "serve.api_tokens.0: name must be text of 1 to 64"),
+        ('[serve]\napi_tokens = [{ env = "A", read_only = 1 }]', "serve.api_tokens.0: read_only must be true or false"),
+        ('[serve]\napi_tokens = [{ env = "A" }, { env = "A" }]', "serve: 2 api_tokens are called 'A'"),
+        ("[serve]\napi_token = []", "serve.api_token: unknown key; did you mean 'api_tokens'?"),
         (
             f'{SMALL}external_id_prefix = "x"\n{SMALL.replace("planhat-eu", "other")}external_id_prefix = "x"',
             "2 connections give their deals the external_id_prefix 'x'",
@@ -259,6 +264,22 @@ webhook = {{ secrets = ["{CANARIES[1]}", {{ env = "{CANARIES[1]}" }}] }}
     assert not [canary for canary in (*CANARIES, "p@ss-canary-4") if canary in told]
     for canary in CANARIES[:4]:
         assert scrub(f"seen {canary} again") == "seen [secret] again"
+
+
+def test_a_token_of_the_operations_api_has_a_name_and_never_its_text(write: Write, tmp_path: Path):
+    (tmp_path / "finance.txt").write_text("token-canary-8\n")
+    text = '[serve]\napi_tokens = [{ env = "ANN" }, { file = "finance.txt", read_only = true }, { env = "B", name = "bob" }]'
+    found = load(write(text), {}).serve.api_tokens
+    assert [(one.name, one.read_only) for one in found] == [("ANN", False), ("finance", True), ("bob", False)]
+    assert found[1].secret.reveal() == "token-canary-8"
+    assert "canary" not in repr(found)
+    with pytest.raises(SettingsError, match=r"serve.api_tokens\[0\]: the environment variable ANN is not set"):
+        found[0].secret.reveal()
+    given = load(write(""), {"DEALSYNC__SERVE__API_TOKENS": '[{ env = "ANN" }]'})
+    assert given.serve.api_tokens[0].name == "ANN"
+    (told,) = problems(write('[serve]\napi_tokens = ["literal-canary-9"]'))
+    assert "a secret is not written into the configuration" in told
+    assert "canary" not in told + problem(write(""), {"DEALSYNC__SERVE__API_TOKENS": "literal-canary-9"})
 
 
 def test_a_hostile_key_or_value_is_told_harmlessly(write: Write):
