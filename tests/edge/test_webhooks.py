@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -214,9 +215,7 @@ def test_what_happens_at_the_crm_is_known_without_a_pull_and_without_a_broker(tm
 @pytest.mark.timeout(120)
 def test_whatever_was_accepted_is_in_the_inbox_of_a_server_that_was_killed(tmp_path: Path, database_url: str):
     """Many senders at once, and SIGKILL in their midst: every 202 that left is kept, three times over."""
-    (tmp_path / "dealsync.toml").write_text(CONFIG.format(store=database_url, crm="http://127.0.0.1:9"))
-    environ = {"PLANHAT_TOKEN": "t", "HOOK_SECRET": SECRET}
-    migrate(settings.load(tmp_path / "dealsync.toml", environ))
+    migrated(tmp_path, database_url)
     accepted: dict[str, bytes] = {}
     for life in range(3):
         with serving(tmp_path, database_url) as server:
@@ -234,6 +233,78 @@ def test_whatever_was_accepted_is_in_the_inbox_of_a_server_that_was_killed(tmp_p
     kept = in_inbox(database_url)
     assert len(accepted) > 900
     assert {name: kept.get(name) for name in accepted} == accepted
+
+
+@pytest.mark.timeout(120)
+def test_nobody_is_told_of_a_delivery_whose_commit_is_still_under_way(tmp_path: Path, database_url: str):
+    """The database is held while deliveries come, then SIGKILL: what was answered before its commit is lost."""
+    migrated(tmp_path, database_url)
+    accepted: dict[str, bytes] = {}
+    with serving(tmp_path, database_url) as server:
+        assert server.post(saying(1)).status_code == 202
+        with held(database_url):
+            senders = [threading.Thread(target=_send, args=(server.port, number, accepted)) for number in range(2, 18)]
+            for sender in senders:
+                sender.start()
+            ends = time.monotonic() + 1.5
+            while not accepted and time.monotonic() < ends:
+                time.sleep(0.02)
+            assert server.end(signal.SIGKILL) == -signal.SIGKILL
+            for sender in senders:
+                sender.join()
+    kept = in_inbox(database_url)
+    assert {name: kept.get(name) for name in accepted} == accepted
+    assert saying(1) in kept.values()
+    with serving(tmp_path, database_url) as server:
+        assert server.post(saying(2_000_000)).status_code == 202
+
+
+def test_a_commit_that_fails_at_its_very_end_is_answered_503(tmp_path: Path, database_url: str):
+    """Every row was written, and then the database says no: whoever had answered by then has lost a delivery."""
+    migrated(tmp_path, database_url)
+    with serving(tmp_path, database_url) as server:
+        engine = connect(database_url)
+        doom = FAILS_AT_COMMIT[engine.dialect.name]
+        with engine.begin() as tx:
+            for statement in doom:
+                tx.exec_driver_sql(statement)
+        answer = server.post(saying(1))
+        assert (answer.status_code, in_inbox(database_url)) == (503, {})
+        with engine.begin() as tx:
+            tx.exec_driver_sql("DROP TRIGGER doomed" + (" ON inbox" if engine.dialect.name == "postgresql" else ""))
+        engine.dispose()
+        assert server.post(saying(1)).status_code == 202
+
+
+FAILS_AT_COMMIT = {
+    "sqlite": [
+        "CREATE TABLE doom (id INTEGER REFERENCES doom_never (id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TABLE doom_never (id INTEGER PRIMARY KEY)",
+        "CREATE TRIGGER doomed AFTER INSERT ON inbox BEGIN INSERT INTO doom VALUES (1); END",
+    ],
+    "postgresql": [
+        "CREATE FUNCTION doom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'doomed'; END $$",
+        "CREATE CONSTRAINT TRIGGER doomed AFTER INSERT ON inbox DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION doom()",
+    ],
+}
+"""What makes every commit of a delivery fail, after all of its statements went well."""
+
+
+def migrated(folder: Path, store: str) -> None:
+    (folder / "dealsync.toml").write_text(CONFIG.format(store=store, crm="http://127.0.0.1:9"))
+    migrate(settings.load(folder / "dealsync.toml", {"PLANHAT_TOKEN": "t", "HOOK_SECRET": SECRET}))
+
+
+@contextmanager
+def held(store: str) -> Iterator[None]:
+    """Meanwhile nobody else can commit a delivery."""
+    engine = connect(store)
+    with engine.connect() as tx, tx.begin():
+        if engine.dialect.name == "postgresql":
+            tx.execute(text("LOCK TABLE inbox IN EXCLUSIVE MODE"))
+        yield
+    engine.dispose()
 
 
 def _send(port: int, sender: int, accepted: dict[str, bytes]) -> None:
