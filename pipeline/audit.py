@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
+from pipeline.listing import numbered, streamed
 from pipeline.store import audits, connections
-from pipeline.store.audits import AuditRow
+from pipeline.store.audits import Audit, AuditRow
 from pipeline.store.session import now
 from pipeline.wiring import App
 
-_PAGE = 500
 _LONGEST = 1000
 
 
@@ -43,31 +44,22 @@ def list_audits(
     app: App, *, connection: str | None = None, limit: int | None = None, after: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """What people did, the oldest first: at most `limit` actions beyond number `after`. Raises `Unknown`."""
-    if connection is not None:
-        app.settings.connection(connection)
+    number = numbered(app, connection)
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
-    wanted = None
-    if connection is not None:
-        wanted = next((number for number, name in names.items() if name == connection), -1)
-    place, left = after or 0, limit
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        with app.store.read() as tx:
-            found = list(audits.listed(tx, connection_id=wanted, after=place, limit=size))
-        for audit in found:
-            row = audit.row
-            yield {
-                "id": audit.id,
-                "at": row.at,
-                "who": row.who,
-                "action": row.action,
-                "connection": names.get(row.connection_id) if row.connection_id is not None else None,
-                "target": row.target,
-                "reason": row.reason,
-                "outcome": row.outcome,
-            }
-        if len(found) < size:
-            return
-        place = found[-1].id
-        left = None if left is None else left - len(found)
+        names = connections.names(tx)
+
+    def page(tx: Connection, place: int, size: int) -> Iterator[Audit]:
+        return audits.listed(tx, connection_id=number, after=place, limit=size)
+
+    for audit in streamed(app.store, page, attrgetter("id"), after=after or 0, limit=limit):
+        row = audit.row
+        yield {
+            "id": audit.id,
+            "at": row.at,
+            "who": row.who,
+            "action": row.action,
+            "connection": names.get(row.connection_id) if row.connection_id is not None else None,
+            "target": row.target,
+            "reason": row.reason,
+            "outcome": row.outcome,
+        }

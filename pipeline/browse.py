@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, select
@@ -10,10 +11,9 @@ from sqlalchemy import Connection, and_, select
 from deals.identity import decode_json
 from deals.state import STANDARD
 from pipeline.faults import Unknown
+from pipeline.listing import streamed
 from pipeline.store.tables import connections, deals, events, receipts
 from pipeline.wiring import App
-
-_PAGE = 1000
 
 
 def list_deals(
@@ -26,16 +26,11 @@ def list_deals(
     if connection is not None:
         app.settings.connection(connection)
     place = _place(app, after) if after else ("", "")
-    left = limit
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        with app.store.read() as tx:
-            rows = _page(tx, connection, place, size)
-        yield from (_shown(row) for row in rows)
-        if len(rows) < size:
-            return
-        place = (rows[-1].name, rows[-1].source_id)
-        left = None if left is None else left - len(rows)
+
+    def page(tx: Connection, place: tuple[str, str], size: int) -> list[_Row]:
+        return _page(tx, connection, place, size)
+
+    yield from map(_shown, streamed(app.store, page, attrgetter("name", "source_id"), after=place, limit=limit))
 
 
 def show_deal(app: App, external_id: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,10 +19,11 @@ from pipeline.apply import overrule
 from pipeline.audit import Operator
 from pipeline.batch import Scope
 from pipeline.faults import Unknown
+from pipeline.listing import streamed
 from pipeline.run import scope_of
 from pipeline.store import connections, held, leases, projection, runs
 from pipeline.store.held import Before, ChangeSet, HeldEvent
-from pipeline.store.outbox import BEGINNING
+from pipeline.store.outbox import BEGINNING, Lane
 from pipeline.store.projection import DealRow
 from pipeline.store.session import now
 from pipeline.summary import Summary
@@ -37,7 +39,7 @@ def list_held(
     if connection is not None:
         app.settings.connection(connection)
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         instant = now(tx)
         sets = held.listed(tx, after=after, limit=None if connection else limit)
         chosen = [one for one in sets if connection in (None, names[one.row.connection_id])][:limit]
@@ -50,23 +52,20 @@ def show_held(app: App, number: int) -> Iterator[dict[str, Any]]:
     Raises `Unknown`.
     """
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         one = _set(held.get(tx, number), number)
         yield _shown(tx, one, names, now(tx))
-    after = BEGINNING
-    while True:
-        with app.store.read() as tx:
-            page = held.events_of(tx, number, after=after, limit=_PAGE)
-        for event in page:
-            yield {
-                "external_id": event.external_id,
-                "revision": event.lane[2],
-                "event_type": event.event_type,
-                "state": decode_json(event.state),
-            }
-        if len(page) < _PAGE:
-            return
-        after = page[-1].lane
+
+    def page(tx: Connection, lane: Lane, size: int) -> list[HeldEvent]:
+        return held.events_of(tx, number, after=lane, limit=size)
+
+    for event in streamed(app.store, page, attrgetter("lane"), after=BEGINNING):
+        yield {
+            "external_id": event.external_id,
+            "revision": event.lane[2],
+            "event_type": event.event_type,
+            "state": decode_json(event.state),
+        }
 
 
 def release_held(app: App, number: int, operator: Operator) -> int:
@@ -89,7 +88,7 @@ def discard_held(app: App, number: int, operator: Operator) -> Summary:
     somebody publishes.
     """
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         name = names[_open(held.get(tx, number), number).row.connection_id]
     connected = app.connection(name)
     with leases.hold(app.store, "publish") as lease, app.store.write() as tx:

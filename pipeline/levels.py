@@ -12,7 +12,7 @@ def levels(app: App) -> list[tuple[str, str, int]]:
     Deliveries waiting, unknown and unreadable; deals hinted at; events; incidents.
     """
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         deliveries = inbox.tally(tx)
         hinted = hints.tally(tx)
         unpublished, incidents = outbox.waiting(tx), outbox.incidents(tx)

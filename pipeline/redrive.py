@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from connectors.hints import Hint
 from pipeline.audit import NOBODY, Operator
 from pipeline.faults import Unknown
+from pipeline.listing import numbered, streamed
 from pipeline.poison import POISON
 from pipeline.replay import replay_parked
 from pipeline.run import running
@@ -21,7 +23,6 @@ from pipeline.store.vault import RawRef
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
 
-_PAGE = 500
 _LONGEST = 200
 
 
@@ -40,28 +41,21 @@ def list_parked(
     app: App, *, connection: str | None = None, limit: int | None = None, after: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Open entries in the order they were parked, at most `limit` of those beyond `after`."""
+    number = numbered(app, connection)
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
-    wanted = None
-    if connection is not None:
-        app.settings.connection(connection)
-        wanted = next((number for number, name in names.items() if name == connection), -1)
-    place, left = after or 0, limit
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        with app.store.read() as tx:
-            entries = list(parking.listed(tx, connection_id=wanted, after=place, limit=size))
-        yield from (_shown(entry, names) for entry in entries)
-        if len(entries) < size:
-            return
-        place = entries[-1].id
-        left = None if left is None else left - len(entries)
+        names = connections.names(tx)
+
+    def page(tx: Connection, place: int, size: int) -> Iterator[Entry]:
+        return parking.listed(tx, connection_id=number, after=place, limit=size)
+
+    for entry in streamed(app.store, page, attrgetter("id"), after=after or 0, limit=limit):
+        yield _shown(entry, names)
 
 
 def show_parked(app: App, number: int) -> dict[str, Any]:
     """One entry with the bytes it was parked with. Raises `Unknown`."""
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         entry = _entry(parking.get(tx, number), number)
         row = entry.row
         until = datetime.fromisoformat(row.closed_at or now(tx))
@@ -159,7 +153,7 @@ def _open(app: App, connection: str | None, like: Which) -> Iterator[tuple[str, 
 def _chosen(app: App, number: int) -> tuple[str, Entry]:
     with app.store.read() as tx:
         entry = _entry(parking.get(tx, number), number)
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
     return names[entry.row.connection_id], entry
 
 

@@ -40,6 +40,11 @@ def all_of_them(tx: Connection) -> list[ConnectionRow]:
     return [ConnectionRow(*row) for row in tx.execute(select(connections).order_by(connections.c.name))]
 
 
+def names(tx: Connection) -> dict[int, str]:
+    """The name of every connection ever used, by its number."""
+    return {row.id: row.name for row in all_of_them(tx)}
+
+
 def enrol(tx: Connection, name: str, source: str) -> ConnectionRow:
     """The connection of that name, numbered on first use."""
     row = find(tx, name)
