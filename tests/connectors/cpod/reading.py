@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -15,7 +14,7 @@ from connectors.cpod.simulator import CpodSimulator
 from connectors.pacing import Timing
 from connectors.simulated_crm import SimulatedCrm
 from connectors.simulation import SimClock
-from connectors.source import Account, Cursor, Page
+from connectors.source import Account
 
 _: type[SimulatedCrm] = CpodSimulator
 
@@ -54,45 +53,3 @@ class Tenant(CpodSimulator):
             bearer = token.get("access_token") or token["accessToken"]
             headers = {"Authorization": f"Bearer {bearer}", **options.pop("headers", {})}
             return client.request(method, path, headers=headers, **options)
-
-
-class Pulls:
-    """A connection as the pipeline keeps it: records by id, the last one wins, and the cursor of each page."""
-
-    def __init__(self, open_again: Callable[[], CpodReader]) -> None:
-        self.open_again = open_again
-        self.cursor: Cursor | None = None
-        self.held: dict[str, bytes] = {}
-        self.gone: set[str] = set()
-        self.pages: list[Page] = []
-
-    def pull(self, *, pages: int | None = None) -> list[Page]:
-        """One pull; it dies after so many pages, if that is said."""
-        self.pages = []
-        for page in self.open_again().changed(self.cursor):
-            self.take(page)
-            if len(self.pages) == pages:
-                break
-        return self.pages
-
-    def take(self, page: Page) -> None:
-        self.pages.append(page)
-        for record in page.records:
-            self.held[record.source_id] = record.raw
-            (self.gone.add if record.deleted else self.gone.discard)(record.source_id)
-        self.cursor = page.cursor if page.cursor is not None else self.cursor
-
-    @property
-    def read(self) -> int:
-        return sum(len(page.records) for page in self.pages)
-
-    @property
-    def notes(self) -> set[str]:
-        return {note for page in self.pages for note in page.notes}
-
-
-def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
-    """The ids of the living and the doubts of a complete read."""
-    seen = list(pages)
-    living = {record.source_id for page in seen for record in page.records if not record.deleted}
-    return living, {doubt for page in seen for doubt in page.doubts}

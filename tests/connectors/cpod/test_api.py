@@ -20,7 +20,8 @@ from connectors.faults import Misconfigured, RateLimited, Refused, Unavailable, 
 from connectors.simulated_wire import Request, cut_json, endless, gzip_bomb, html, rate_limited, refused, reset, saying
 from connectors.simulation import SimClock
 from connectors.source import Absent, Found, Options
-from tests.connectors.cpod.reading import DEALS, Pulls, Tenant, swept
+from tests.connectors.cpod.reading import DEALS, Tenant
+from tests.connectors.pulls import Pulls, swept
 from tests.connectors.wire import account
 
 ENVELOPES = ("current", "legacy_items", "legacy_people", "bare_data")

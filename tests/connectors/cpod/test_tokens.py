@@ -16,7 +16,8 @@ from connectors.cpod.simulated_tokens import API_KEY, CLIENT_SECRET
 from connectors.cpod.tokens import claims
 from connectors.faults import Misconfigured, Refused, Unavailable, Unintelligible
 from connectors.simulated_wire import Request, html, refused, saying
-from tests.connectors.cpod.reading import DEALS, Tenant, swept
+from tests.connectors.cpod.reading import DEALS, Tenant
+from tests.connectors.pulls import swept
 
 TOKEN_PATH = "/api/v1/auth/token"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -15,7 +14,7 @@ from connectors.leadlex.simulator import PREFIX, TOKEN, LeadlexSimulator
 from connectors.pacing import Timing
 from connectors.simulated_crm import SimulatedCrm
 from connectors.simulation import SimClock
-from connectors.source import Account, Cursor, Page
+from connectors.source import Account
 
 _: type[SimulatedCrm] = LeadlexSimulator
 
@@ -59,43 +58,3 @@ class Tenant(LeadlexSimulator):
     def asked(self) -> int:
         """How many requests there were so far."""
         return len(self.log)
-
-
-class Pulls:
-    """A connection as the pipeline keeps it: records by id, the last one wins, and the cursor of each page."""
-
-    def __init__(self, open_again: Callable[[], LeadlexReader]) -> None:
-        self.open_again = open_again
-        self.cursor: Cursor | None = None
-        self.held: dict[str, bytes] = {}
-        self.gone: set[str] = set()
-        self.pages: list[Page] = []
-
-    def pull(self, *, pages: int | None = None) -> list[Page]:
-        """One pull; it dies after so many pages, if that is said."""
-        self.pages = []
-        for page in self.open_again().changed(self.cursor):
-            self.take(page)
-            if len(self.pages) == pages:
-                break
-        return self.pages
-
-    def take(self, page: Page) -> None:
-        self.pages.append(page)
-        self.gone |= {record.source_id for record in page.records if record.deleted}
-        self.held |= {record.source_id: record.raw for record in page.records if not record.deleted}
-        self.cursor = page.cursor if page.cursor is not None else self.cursor
-
-    @property
-    def ids(self) -> set[str]:
-        return {record.source_id for page in self.pages for record in page.records}
-
-    @property
-    def notes(self) -> set[str]:
-        return {note for page in self.pages for note in page.notes}
-
-
-def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
-    """The ids and the doubts of a complete read."""
-    seen = list(pages)
-    return {record.source_id for page in seen for record in page.records}, {d for page in seen for d in page.doubts}

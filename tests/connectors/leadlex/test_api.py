@@ -16,7 +16,8 @@ from connectors.leadlex.lists import UNEDITED
 from connectors.simulated_wire import Answer, Handler, Request, bytes_answer, cut_json, html, refused, reset, saying
 from connectors.simulation import SimClock
 from connectors.source import Absent, Found, Options
-from tests.connectors.leadlex.reading import Pulls, Tenant, swept
+from tests.connectors.leadlex.reading import Tenant
+from tests.connectors.pulls import Pulls, swept
 from tests.connectors.wire import account
 
 

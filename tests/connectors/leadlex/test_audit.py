@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from connectors.leadlex.audit import NO_ADMIN
 from connectors.simulated_wire import refused
-from tests.connectors.leadlex.reading import Pulls, Tenant
+from tests.connectors.leadlex.reading import Tenant
+from tests.connectors.pulls import Pulls
 
 
 def settled(**switches: object) -> tuple[Tenant, Pulls]:

@@ -11,7 +11,8 @@ from connectors.faults import Misconfigured, RateLimited, Unintelligible
 from connectors.leadlex.api import MISCOUNTED
 from connectors.leadlex.exports import UNJOINED, Headline, NotNow, parsed
 from connectors.simulated_wire import Answer, Handler, Request
-from tests.connectors.leadlex.reading import Tenant, swept
+from tests.connectors.leadlex.reading import Tenant
+from tests.connectors.pulls import swept
 
 HEAD = b"id,name,status,value,currency,created_at\r\n"
 

@@ -13,7 +13,8 @@ from connectors.leadlex.options import LeadlexOptions
 from connectors.leadlex.quota import Quota
 from connectors.pacing import DAY, Limit
 from connectors.simulated_wire import rate_limited
-from tests.connectors.leadlex.reading import Pulls, Tenant
+from tests.connectors.leadlex.reading import Tenant
+from tests.connectors.pulls import Pulls
 
 AT = "2026-03-02T08:00:10.000Z"
 MIDNIGHT = 1772496000

@@ -6,7 +6,8 @@ import json
 from datetime import timedelta
 
 from connectors.leadlex.whole import THIN
-from tests.connectors.leadlex.reading import CLAIMED, Pulls, Tenant, swept
+from tests.connectors.leadlex.reading import CLAIMED, Tenant
+from tests.connectors.pulls import Pulls, swept
 
 WANTED = CLAIMED | {"closed_date", "related_company_id"}
 

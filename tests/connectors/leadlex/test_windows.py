@@ -13,7 +13,8 @@ from connectors.faults import Unintelligible
 from connectors.leadlex.api import MISCOUNTED
 from connectors.leadlex.windows import MOVING, UNCOUNTED, UNFILTERED
 from connectors.simulated_wire import Answer, Handler, Request
-from tests.connectors.leadlex.reading import Pulls, Tenant, swept
+from tests.connectors.leadlex.reading import Tenant
+from tests.connectors.pulls import Pulls, swept
 
 
 @pytest.mark.parametrize("deals", [0, 1, 9, 10, 11, 99, 100, 101, 230])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -16,7 +16,7 @@ from connectors.monaco.simulator import TOKEN, MonacoSimulator
 from connectors.pacing import Timing
 from connectors.simulated_wire import Request
 from connectors.simulation import SimClock
-from connectors.source import Account, Cursor, Page
+from connectors.source import Account
 
 FIELDS = frozenset(
     {"id", "name", "account_id", "stage", "estimated_value", "estimated_close_date", "actual_close_date", "owner"}
@@ -70,43 +70,3 @@ def open_reader(
         give_up_after_s=give_up_after_s,
     )
     return MonacoReader(account, timing=Timing(clock.monotonic, clock.sleep, Random(1)))
-
-
-class Pulls:
-    """A connection as the pipeline keeps it: records by id, the last one wins, and the cursor of each page."""
-
-    def __init__(self, open_again: Callable[[], MonacoReader]) -> None:
-        self.open_again = open_again
-        self.cursor: Cursor | None = None
-        self.held: dict[str, bytes] = {}
-        self.labels: dict[str, str] = {}
-        self.pages: list[Page] = []
-
-    def pull(self, *, pages: int | None = None) -> list[Page]:
-        """One pull; it dies after so many pages, if that is said."""
-        self.pages = []
-        for page in self.open_again().changed(self.cursor):
-            self.take(page)
-            if len(self.pages) == pages:
-                break
-        return self.pages
-
-    def take(self, page: Page) -> None:
-        self.pages.append(page)
-        self.labels |= {field.record_key: field.label for field in page.fields}
-        self.held |= {record.source_id: record.raw for record in page.records}
-        self.cursor = page.cursor if page.cursor is not None else self.cursor
-
-    @property
-    def read(self) -> int:
-        return sum(len(page.records) for page in self.pages)
-
-    @property
-    def notes(self) -> set[str]:
-        return {note for page in self.pages for note in page.notes}
-
-
-def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
-    """The ids and the doubts of a complete read."""
-    seen = list(pages)
-    return {record.source_id for page in seen for record in page.records}, {d for page in seen for d in page.doubts}

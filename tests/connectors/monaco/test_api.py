@@ -25,7 +25,8 @@ from connectors.monaco.walk import SHORT
 from connectors.paging import OUT_OF_ORDER
 from connectors.simulated_wire import Handler, Request, cut_json, html, json_answer, refused, reset, saying
 from connectors.source import Absent, Found, Options
-from tests.connectors.monaco.reading import Organization, Pulls, open_reader, swept
+from tests.connectors.monaco.reading import Organization, open_reader
+from tests.connectors.pulls import Pulls, swept
 from tests.connectors.wire import account
 
 FILTER, SORT, SCAN = "created_at filtered", "-updated_at", "created_at"

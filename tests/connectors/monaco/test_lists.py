@@ -12,7 +12,8 @@ from connectors.faults import Misconfigured, RateLimited, Unintelligible
 from connectors.monaco.simulator import TOKEN
 from connectors.simulated_wire import rate_limited
 from connectors.source import Found
-from tests.connectors.monaco.reading import Organization, Pulls, open_reader, swept
+from tests.connectors.monaco.reading import Organization, open_reader
+from tests.connectors.pulls import Pulls, swept
 from tests.connectors.wire import Script, answer
 
 EMPTY_PAGE = '{"data":[],"pagination":{"page":1,"page_size":20,"total_count":0,"total_pages":0},"meta":{}}'

@@ -8,7 +8,8 @@ import pytest
 
 from connectors.faults import Denied
 from connectors.simulated_wire import refused
-from tests.connectors.monaco.reading import Organization, Pulls
+from tests.connectors.monaco.reading import Organization
+from tests.connectors.pulls import Pulls
 
 
 def deny(made: Organization, *places: str) -> None:

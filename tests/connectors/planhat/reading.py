@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -14,7 +13,7 @@ from connectors.planhat.options import PlanhatOptions
 from connectors.planhat.simulated_switches import Switches
 from connectors.planhat.simulator import TOKEN, PlanhatSimulator
 from connectors.simulation import SimClock
-from connectors.source import Account, Cursor, Page
+from connectors.source import Account
 
 FIELDS = {
     "deals": frozenset({"_id", "name", "stage", "total", "currency", "closeDate", "ownerId", "custom"}),
@@ -57,44 +56,6 @@ def open_reader(
         transport=transport,
     )
     return PlanhatReader(account, timing=Timing(clock.monotonic, clock.sleep, Random(1)))
-
-
-class Pulls:
-    """A connection as the pipeline keeps it: records by id, the last one wins, and the cursor of each page."""
-
-    def __init__(self, open_again: Callable[[], PlanhatReader]) -> None:
-        self.open_again = open_again
-        self.cursor: Cursor | None = None
-        self.held: dict[str, bytes] = {}
-        self.pages: list[Page] = []
-
-    def pull(self, *, pages: int | None = None) -> list[Page]:
-        """One pull; it dies after so many pages, if that is said."""
-        self.pages = []
-        for page in self.open_again().changed(self.cursor):
-            self.take(page)
-            if len(self.pages) == pages:
-                break
-        return self.pages
-
-    def take(self, page: Page) -> None:
-        self.pages.append(page)
-        self.held |= {record.source_id: record.raw for record in page.records}
-        self.cursor = page.cursor if page.cursor is not None else self.cursor
-
-    @property
-    def read(self) -> int:
-        return sum(len(page.records) for page in self.pages)
-
-    @property
-    def notes(self) -> set[str]:
-        return {note for page in self.pages for note in page.notes}
-
-
-def swept(pages: Iterator[Page]) -> tuple[set[str], set[str]]:
-    """The ids and the doubts of a complete read."""
-    seen = list(pages)
-    return {record.source_id for page in seen for record in page.records}, {d for page in seen for d in page.doubts}
 
 
 def both(deals: PlanhatSimulator, opportunities: PlanhatSimulator) -> httpx.BaseTransport:

@@ -17,7 +17,8 @@ from connectors.planhat.api import BOTH, EMPTY, NEITHER, UNSEEN, UNSORTED
 from connectors.simulated_wire import Request, cut_json, endless, gzip_bomb, html, rate_limited, refused, reset, saying
 from connectors.simulation import SimClock
 from connectors.source import Absent, Found, Options
-from tests.connectors.planhat.reading import Pulls, Tenant, both, open_reader, swept
+from tests.connectors.planhat.reading import Tenant, both, open_reader
+from tests.connectors.pulls import Pulls, swept
 from tests.connectors.wire import account
 
 

@@ -11,7 +11,8 @@ from connectors.faults import Denied, Misconfigured, Unintelligible
 from connectors.planhat.neighbours import ILL_DEFINED, UNDEFINED
 from connectors.simulated_wire import Mishap, Request, refused, saying
 from connectors.source import Field, Found
-from tests.connectors.planhat.reading import Pulls, Tenant
+from tests.connectors.planhat.reading import Tenant
+from tests.connectors.pulls import Pulls
 
 ASKED = {"authorization": "Bearer sandbox"}
 

@@ -11,7 +11,8 @@ from connectors.faults import Unintelligible
 from connectors.planhat.simulated_tenant import Tenant as SimulatedTenant
 from connectors.planhat.whole import THIN
 from connectors.simulated_wire import Answer, Handler, Request, saying
-from tests.connectors.planhat.reading import FIELDS, Pulls, Tenant, swept
+from tests.connectors.planhat.reading import FIELDS, Tenant
+from tests.connectors.pulls import Pulls, swept
 
 
 def singles(tenant: SimulatedTenant) -> int:
