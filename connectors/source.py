@@ -218,7 +218,8 @@ class Source:
     """A kind of CRM.
 
     `webhooks` says how its deliveries are verified by default and what they say. `references` names the reference
-    data it has, each with what an entry is and by which key. `simulator` makes its simulated server from a seed (see
+    data it has, each with what an entry is and by which key; `shows_emails` whether its users bear an e-mail address
+    there, which `owners = "email"` needs. `simulator` makes its simulated server from a seed (see
     connectors/simulation.py).
     """
 
@@ -231,3 +232,4 @@ class Source:
     webhooks: Webhooks
     simulator: Callable[..., Any]
     references: Mapping[str, str] = field(default_factory=dict)
+    shows_emails: bool = True

@@ -14,6 +14,7 @@ from mappings.origins import Origin
 from mappings.outcome import ABSENT, Problem, Unreadable, shown
 from mappings.paths import Record, finder
 from mappings.quoted import unquoted
+from mappings.references import CHOICES, References
 from mappings.soundness import MONEY_KEYS
 from mappings.transforms import TRANSFORMS, Transform, anything
 from mappings.vocabulary import LONGEST_SLUG, slug
@@ -48,6 +49,7 @@ class Labels:
 
     __slots__ = (
         "_bound",
+        "_choices",
         "_declared",
         "_find",
         "_ignored",
@@ -59,8 +61,17 @@ class Labels:
         "source",
     )
 
-    def __init__(self, kind: str, source: str, rule: KindMapping, bound: Mapping[str, str] = _NO_BINDINGS) -> None:
+    def __init__(
+        self,
+        kind: str,
+        source: str,
+        rule: KindMapping,
+        bound: Mapping[str, str] = _NO_BINDINGS,
+        *,
+        choices: bool = False,
+    ) -> None:
         assert rule.custom_fields is not None
+        self._choices = choices
         self._kind, self.source = kind, source
         self._rule = rule.custom_fields
         self._bound = bound
@@ -77,7 +88,14 @@ class Labels:
         self._declared = {key: self._labels[label] for key, label in self._by_bound_key(self._rule.declared).items()}
         self._ignored = frozenset(self._by_bound_key(self._rule.ignored))
 
-    def read(self, record: Record, custom: dict[str, Json], flags: list[str], problems: list[Problem]) -> None:
+    def keys(self, record: Record) -> Iterator[tuple[str, str]]:
+        """The reference data that the fields of a record need: what their choices are called, where that is wanted."""
+        if self._choices:
+            yield from ((CHOICES, name) for name, value in self._fields(record, []).items() if _is_chosen(value))
+
+    def read(
+        self, record: Record, known: References, custom: dict[str, Json], flags: list[str], problems: list[Problem]
+    ) -> None:
         """Put the fields' values into `custom`."""
         found = self._fields(record, problems)
         if not found:
@@ -92,11 +110,13 @@ class Labels:
                 problems.append(self._twin(name, key, found))
                 continue
             try:
+                if self._choices:
+                    value = _chosen(value, known, name)
                 custom[key] = None if value is None else read(value)
             except Unreadable as error:
                 problems.append(Problem(key, error.reason or "BAD_VALUE", f"{self._where(name)}: {error}"))
 
-    def origins(self, record: Record) -> dict[str, Origin]:
+    def origins(self, record: Record, known: References) -> dict[str, Origin]:
         """Where each custom key of the fields comes from."""
         found = self._fields(record, [])
         origins = {}
@@ -104,6 +124,8 @@ class Labels:
             label = self._labels.get(name) or self._resolve(name)
             if not label.ignored and not (type(value) is str and value in self._nothing):
                 how = "the value as it is" if label.transform == "json" else f"read as {label.transform}"
+                if self._choices and _chosen(value, known, name) != value:
+                    how = f"{how}, once it was put into the words that the source shows for it"
                 rule = f"custom field {shown(name)} under {_why(label)}, {how}"
                 origins[label.key] = Origin(self._place(name), value, rule)
         return origins
@@ -199,6 +221,19 @@ def _finder(kind: KindMapping, rule: CustomFieldsRule) -> Callable[[Record], Any
         return {name: record[name] for name in record if name.startswith(prefix) and name not in others}
 
     return find
+
+
+def _is_chosen(value: Any) -> bool:
+    """Whether a value may be a choice, or several."""
+    return type(value) in (str, list)
+
+
+def _chosen(value: Any, known: References, name: str) -> Any:
+    """A value with each choice in the words that people are shown; what is no choice, or has no words, stays."""
+    words = known.get(CHOICES, {}).get(name, {})
+    if type(value) is list:
+        return [words.get(one, one) if type(one) is str else one for one in value]
+    return words.get(value, value) if type(value) is str else value
 
 
 def _why(label: _Label) -> str:

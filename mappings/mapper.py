@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import date
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from mappings.origins import Origin, origins
 from mappings.outcome import ABSENT, Hop, Mapped, Problem, Unmappable, Unreadable, shown
 from mappings.owners import owner_reader
 from mappings.paths import Record, finder, named
-from mappings.references import NONE, LookUps, References
+from mappings.references import CHOICES, NONE, LookUps, References
 from mappings.rules import Rates, Rules
 from mappings.stages import CLOSED, HopReader, StageWords, hop_reader, stage_reader
 from mappings.transforms import DAY_READERS, TRANSFORMS
@@ -40,7 +40,7 @@ class Mapper:
         self.rules = rules
         self.version = digest(canonical({"mapping": mapping.version, "rules": rules.meaning()})).hex()
         self._plans = self._compiled(_NO_LABELS)
-        self.references = frozenset[str]().union(*(plan.look_ups.names for plan in self._plans.values()))
+        self.references = frozenset[str]().union(*(plan.references for plan in self._plans.values()))
 
     def with_labels(self, labels: Mapping[str, str]) -> Mapper:
         """This mapper with custom fields under the keys they are bound to: `labels` has the custom key of each record
@@ -65,7 +65,7 @@ class Mapper:
     def lookups(self, kind: str, record: dict[str, Any]) -> Iterable[tuple[str, str]]:
         """The reference data that a record needs: its name, and the key in it."""
         plan = self._plans.get(kind)
-        return () if plan is None or type(record) is not dict else plan.look_ups.keys(record)
+        return () if plan is None or type(record) is not dict else plan.lookups(record)
 
     def map(self, kind: str, record: dict[str, Any], known: References = NONE) -> Mapped | Unmappable:
         """The deal a record stands for, or all problems of it.
@@ -92,17 +92,18 @@ class Mapper:
         stage = outcome.state.stage if isinstance(outcome, Mapped) else None
         found = origins(rule, self.rules, record, known, stage)
         if plan.labels is not None:
-            found |= plan.labels.origins(record)
+            found |= plan.labels.origins(record, known)
         if isinstance(outcome, Unmappable):
             return found
         return {field: origin for field, origin in found.items() if field in STANDARD or field in outcome.state.custom}
 
     def _compiled(self, labels: Mapping[str, str]) -> dict[str, _Plan]:
-        source = self.mapping.source
-        return {
-            kind: _Plan(kind, rule, self.rules, Labels(kind, source, rule, labels) if rule.custom_fields else None)
-            for kind, rule in self.mapping.kinds.items()
-        }
+        source, choices = self.mapping.source, self.rules.choices
+        plans = {}
+        for kind, rule in self.mapping.kinds.items():
+            own = Labels(kind, source, rule, labels, choices=choices) if rule.custom_fields else None
+            plans[kind] = _Plan(kind, rule, self.rules, own)
+        return plans
 
 
 class _Plan:
@@ -113,6 +114,7 @@ class _Plan:
         "_close_day",
         "_hops",
         "_known",
+        "_look_ups",
         "_looks_up",
         "_money",
         "_nulls_absent",
@@ -122,7 +124,7 @@ class _Plan:
         "_required_within",
         "_stage",
         "labels",
-        "look_ups",
+        "references",
     )
 
     def __init__(self, kind: str, rule: KindMapping, rules: Rules, labels: Labels | None) -> None:
@@ -148,9 +150,17 @@ class _Plan:
             else:
                 alternatives.append((key, entry.sources, finder(entry.sources), read))
         self._plain, self._alternatives = plain, alternatives
-        self.look_ups = LookUps(rule, rules)
-        self._looks_up = bool(self.look_ups)
+        self._look_ups = LookUps(rule, rules)
+        self._looks_up = bool(self._look_ups)
         self.labels = labels
+        chosen = {CHOICES} if rules.choices and labels is not None else set()
+        self.references = self._look_ups.names | chosen
+
+    def lookups(self, record: Record) -> Iterator[tuple[str, str]]:
+        """The reference data that a record needs: its name, and the key in it."""
+        yield from self._look_ups.keys(record)
+        if self.labels is not None:
+            yield from self.labels.keys(record)
 
     def said(self, record: Record) -> Record:
         """The record without what says nothing, where the table holds that a null does not."""
@@ -179,9 +189,9 @@ class _Plan:
         if self._alternatives:
             self._read_alternatives(record, custom, problems)
         if self._looks_up:
-            self.look_ups.read(record, known, custom, flags, problems)
+            self._look_ups.read(record, known, custom, flags, problems)
         if self.labels is not None:
-            self.labels.read(record, custom, flags, problems)
+            self.labels.read(record, known, custom, flags, problems)
         hops = self._hops(record, flags) if self._hops else ()
         if problems:
             return Unmappable(tuple(problems))

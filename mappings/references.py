@@ -22,6 +22,9 @@ NONE: Final[References] = MappingProxyType({})
 USERS = "users"
 """The reference data that knows the e-mail of an owner."""
 
+CHOICES = "choices"
+"""The reference data that knows what people are shown for each choice of a custom field, by the field's record key."""
+
 
 class LookUps:
     """Reads the custom keys of a kind that come from reference data, and says what it needs for that.

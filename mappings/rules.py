@@ -60,7 +60,8 @@ class Rules:
 
     `stage_words` are added to the stage words of every kind, those of single pipelines included, and win over them.
     `zone` is where a `zoned_day` is looked at. `stage_history = False` leaves the stage moves unread that a table's
-    `[KIND.stage.history]` names.
+    `[KIND.stage.history]` names. With `choices`, a custom field that is chosen from a list passes as what the source
+    shows people for the choice, by the reference data `choices`, instead of as the choice's key.
 
     Raises `ValueError` for a currency that is not in ISO 4217, a zone that is not in the time zone database, an empty
     stage word or meaning, two stage words that are spelt alike and mean different things, and for both an owner table
@@ -78,6 +79,7 @@ class Rules:
     stage_words: Mapping[str, str] = field(default_factory=dict)
     zone: str = "UTC"
     stage_history: bool = True
+    choices: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger_currency", currency_code(self.ledger_currency))
@@ -99,6 +101,7 @@ class Rules:
             "stage_words": (dict(self.stage_words), {}),
             "zone": (self.zone, "UTC"),
             "stage_history": (self.stage_history, True),
+            "choices": (self.choices, False),
         }
         return {
             "ledger_currency": self.ledger_currency,

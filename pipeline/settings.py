@@ -112,6 +112,7 @@ def _validated(
             source = source_named(table["source"]) if table.get("source") in names() else None
             table["options"], errors = _options(table.get("options", {}), source, ("connections", name, "options"))
             wrong += [*errors, *_credentials(table, source, ("connections", name))]
+            wrong += _owners(table, source, ("connections", name, "owners"))
     try:
         settings = Settings.model_validate(
             {"store": {}, **document, "file": file, "folder": file.parent}, context=context
@@ -132,6 +133,14 @@ def _credentials(table: Mapping[str, Any], source: Source | None, place: tuple[s
         right = " or ".join(" and ".join(way) for way in source.credentials)
         problem = f"{source.name} needs {right}{', not all of them' if given else ''}; {HOW}"
     yield {"type": "value_error", "loc": place, "msg": problem, "input": None}
+
+
+def _owners(table: Mapping[str, Any], source: Source | None, place: tuple[str, ...]) -> Iterator[_Error]:
+    """Owners go by an address only where the source shows one: elsewhere every single one would be unresolved."""
+    if source is not None and table.get("owners") == "email" and not source.shows_emails:
+        right = 'write "source_id", or name them in a table: { file = "owners.csv" }'
+        problem = f"{source.name} shows no e-mail address of its users; {right}"
+        yield {"type": "value_error", "loc": place, "msg": problem, "input": None}
 
 
 def _options(given: Any, source: Source | None, place: tuple[str, ...]) -> tuple[Options, list[_Error]]:

@@ -37,5 +37,7 @@ SOURCE = Source(
     references={
         "accounts": "what an opportunity belongs to, by id: name, domain and status",
         "users": "who may own an opportunity, by id: names only, since Monaco shows no e-mail address",
+        "choices": "what people are shown for the choices of each custom field, by the field's key",
     },
+    shows_emails=False,
 )

@@ -19,7 +19,7 @@ from connectors.monaco.cursor import Full, Seen, State, newest
 from connectors.monaco.fields import Schemas
 from connectors.monaco.lists import KIND, Lists, NotOffered, Which
 from connectors.monaco.options import MonacoOptions
-from connectors.monaco.references import accounts, users
+from connectors.monaco.references import accounts, choices, users
 from connectors.monaco.single import Singles
 from connectors.monaco.walk import NEWEST_CHANGE_FIRST, OLDEST_FIRST, Order, PageWalk, Place, Step
 from connectors.pacing import Timing
@@ -101,12 +101,14 @@ class MonacoReader:
         return answer
 
     def reference(self, name: str) -> Iterator[Sequence[Entry]]:
-        """Accounts by their id, or users by theirs (names only: Monaco shows no e-mail address)."""
+        """Accounts and users by their ids (of users names only: Monaco shows no e-mail), choices by their field."""
         if name == "accounts":
             return accounts(self._lists)
         if name == "users":
             return users(self._lists, self._schemas.schema(self._now()))
-        raise Misconfigured(f"monaco has no reference data called {name[:40]!r}; it has accounts and users")
+        if name == "choices":
+            return choices(self._lists)
+        raise Misconfigured(f"monaco has no reference data called {name[:40]!r}; it has accounts, users and choices")
 
     def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
         """Ranges of `created_at`; see `connectors.chunks`."""

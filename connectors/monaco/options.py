@@ -23,6 +23,8 @@ class MonacoOptions(Options):
     `incremental` (section 3.3): `auto` filters on `updated_at` where the schema allows it, else walks `-updated_at`,
     else reads everything each time; the other words name one of these ways.
     `schema_refresh` (section 7): how long what the schema said is believed.
+    `enum_values` (section 7): custom fields that are chosen from a list pass by the choice's key, which stays, or by
+    the `display_value` that people are shown; then whoever renames a choice changes every deal that bears it.
     `won_stages`, `lost_stages` (section 8): stage keys that close an opportunity; Monaco does not tell.
     `requests_per_hour` (section 11): the organization's limit, all keys and integrations together. `reserve` is the
     share of it that is left to the others.
@@ -35,6 +37,7 @@ class MonacoOptions(Options):
     path_prefix: Literal["/v1", "/v1/preview"] = "/v1"
     incremental: Literal["auto", "filter", "sort", "scan"] = "auto"
     schema_refresh: Duration = Field(default=timedelta(hours=24), gt=timedelta(0))
+    enum_values: Literal["key", "display_value"] = "key"
     won_stages: tuple[str, ...] = ("closed_won",)
     lost_stages: tuple[str, ...] = ("closed_lost",)
 
@@ -45,9 +48,9 @@ class MonacoOptions(Options):
         return self
 
     def readings(self) -> Mapping[str, Any]:
-        """The stage keys that mean won and lost."""
+        """The stage keys that mean won and lost, and how choices are told."""
         words = dict.fromkeys(self.won_stages, "closed_won") | dict.fromkeys(self.lost_stages, "closed_lost")
-        return {"stage_words": words}
+        return {"stage_words": words, "choices": self.enum_values == "display_value"}
 
     def least_interval(self) -> timedelta:
         """A pull that reads everything costs a request for each 500 opportunities, of 1000 an hour for all."""

@@ -1,4 +1,4 @@
-"""What opportunities refer to: accounts, and the users that a schema happens to list."""
+"""What opportunities refer to: accounts, and the users and choices that a schema lists."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ def users(lists: Lists, opportunities: Schema) -> Iterator[Sequence[Entry]]:
         schema = lists.schema("accounts", hidden=frozenset())
         named = {} if schema is None else schema.words("owner")
     yield [Entry(user_id, msgspec.json.encode({"name": name, "email": None})) for user_id, name in named.items()]
+
+
+def choices(lists: Lists) -> Iterator[Sequence[Entry]]:
+    """Every custom field by its record key, with the display value of each of its choices by the choice's key; none for
+    a field that is not chosen from a list. Raises `Denied` where the schema may not be read."""
+    schema = lists.schema(hidden=frozenset()) or Schema()
+    keys = [field.record_key for field in schema.custom_fields()]
+    yield [Entry(key, msgspec.json.encode(schema.words(key))) for key in keys]
 
 
 def _account(record: Record) -> Entry:

@@ -618,7 +618,7 @@ def test_accounts_and_users_are_read_by_their_ids():
     assert entries[first["id"]] == {"name": "Initech 1", "domain": "account1.example.com", "status": "NEW"}
     users = {entry.key: json.loads(entry.raw) for page in reader.reference("users") for entry in page}
     assert users[made.make.users[0]["id"]] == {"name": "Ada Nilsson", "email": None}
-    with pytest.raises(Misconfigured, match="accounts and users"):
+    with pytest.raises(Misconfigured, match="accounts, users and choices"):
         list(reader.reference("contacts"))
 
 
