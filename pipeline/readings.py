@@ -19,10 +19,11 @@ Readings: TypeAlias = dict[bytes, Mapped | Unmappable]
 """What each record came to, by the digest of its bytes."""
 
 
-def readings(tx: Connection, scope: Scope, changed: Sequence[Seen]) -> Readings:
+def readings(tx: Connection, scope: Scope, changed: Sequence[Seen], *, remember: bool = True) -> Readings:
     """Map every record that is not a tombstone. Bytes that are there twice are read once.
 
-    Where the mapping looks things up, all records are decoded first, and what they refer to is read at once.
+    Where the mapping looks things up, all records are decoded first, and what they refer to is read at once; see
+    `referred_to` for `remember`.
     """
     found: Readings = {}
     records: dict[bytes, tuple[str, dict[str, Any]]] = {}
@@ -43,16 +44,19 @@ def readings(tx: Connection, scope: Scope, changed: Sequence[Seen]) -> Readings:
             else:
                 found[name] = scope.mapper.map(record.kind, fields)
     if records:
-        known = referred_to(tx, scope, records.values())
+        known = referred_to(tx, scope, records.values(), remember=remember)
         found.update((name, scope.mapper.map(kind, fields, known)) for name, (kind, fields) in records.items())
     return found
 
 
-def referred_to(tx: Connection, scope: Scope, records: Iterable[tuple[str, dict[str, Any]]]) -> References:
-    """What these records (kind and fields) refer to. What is not there is remembered, and asked for again soon."""
+def referred_to(
+    tx: Connection, scope: Scope, records: Iterable[tuple[str, dict[str, Any]]], *, remember: bool = True
+) -> References:
+    """What these records (kind and fields) refer to. What is not there is asked for again soon, if we `remember`."""
     asked = wanted(scope.mapper, records)
     known = references.look_up(tx, scope.connection_id, asked)
-    references.missed(tx, scope.connection_id, [name for name, keys in asked.items() if keys - known[name].keys()])
+    if remember:
+        references.missed(tx, scope.connection_id, [name for name, keys in asked.items() if keys - known[name].keys()])
     return known
 
 

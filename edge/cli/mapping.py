@@ -1,19 +1,24 @@
-"""Mapping: check, show and suggest the table that reads a connection's records."""
+"""Mapping: check, show, preview and suggest the table that reads a connection's records."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge.cli.exits import CONFIGURATION, DONE, USAGE, Failed
 from edge.cli.options import Config, ConnectionName, Json, Quiet
 from edge.cli.terminal import Terminal
+from edge.cli.words import money, shown
+
+if TYPE_CHECKING:
+    from pipeline.mapping_preview import Preview
 
 group = typer.Typer(no_args_is_help=True, help="The tables between a CRM's words and ours.")
 
 _WIDTHS = {"KIND": 14, "FIELD": 26, "FROM": 28, "RULE": 40, "NOTE": 0}
+_EXAMPLES = {"DEAL": 34, "FIELD": 22, "BEFORE": 24, "AFTER": 0}
 
 
 @group.command()
@@ -93,3 +98,56 @@ def show(
         terminal.stream("rules", (dict(zip(keys, cell, strict=True)) for cell in cells))
     else:
         terminal.table(_WIDTHS, ([row.kind, row.field, row.source, row.rule, row.note] for row in rows))
+
+
+@group.command()
+def preview(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    table: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A table to try; the connection's own without.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Show at most so many deals.")] = 20,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """What a table would change of what was read so far; nothing is asked of the CRM, and nothing is stored."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.mapping_preview import preview as verb
+
+    with terminal.app() as opened:
+        found = verb(opened, connection, table, examples=limit)
+        currency = opened.settings.ledger.currency
+    if terminal.json:
+        terminal.document(found.as_json())
+        return
+    _tell(terminal, found, currency)
+    if not found.deals + found.parked:
+        terminal.note(f"nothing of {connection} is kept yet: `dealsync mapping suggest {connection}` looks at the CRM")
+
+
+def _tell(terminal: Terminal, found: Preview, currency: str) -> None:
+    """The preview for a person: how many, which fields, which stages, how much money, why not, and examples."""
+    terminal.line(
+        f"{found.connection}: {found.deals:,} deals = {found.unchanged:,} unchanged + {found.changed:,} changed + "
+        f"{found.unreadable:,} to be parked; {found.resolved:,} of {found.parked:,} parked records could be read"
+    )
+    for name, deals in found.fields.most_common():
+        terminal.line(f"  {name.ljust(22)} {deals:,} deals")
+    for (before, after), deals in found.stages.most_common():
+        terminal.line(f"  stage {shown(before or None)} -> {shown(after or None)}: {deals:,} deals")
+    for code, cents in sorted(found.money.items()):
+        if cents:
+            terminal.line(f"  money {'+' if cents > 0 else ''}{money(cents, code or currency)}")
+    for (reason, name), records in found.reasons.most_common():
+        terminal.line(f"  parked for {reason} at {name}: {records:,} records")
+    terminal.table(
+        _EXAMPLES,
+        (
+            [one["external_id"], name, shown(values["before"]), shown(values["after"])]
+            for one in found.examples
+            for name, values in one["fields"].items()
+        ),
+    )

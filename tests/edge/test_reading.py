@@ -181,3 +181,13 @@ def test_the_demo_proves_itself(cli: Cli):
 
 def test_a_suggested_table_counts_each_deal_once(cli: Cli, configured: Path, crm: PlanhatSimulator):
     assert f"({len(crm.ids())} deals, 0 opportunities)" in cli("mapping", "suggest", "planhat").out
+
+
+def test_mapping_preview_tells_what_a_table_would_change(cli: Cli, pulled: Path, tmp_path: Path):
+    text = cli("mapping", "suggest", "planhat", "--json").document["toml"]
+    (tmp_path / "mine.toml").write_text(text)
+    found = cli("mapping", "preview", "planhat", "mine.toml", "--json").document
+    assert (found["deals"], found["changed"], found["parked"], found["resolved"]) == (11, 0, 1, 1)
+    assert "1 of 1 parked records could be read" in cli("mapping", "preview", "planhat", "mine.toml").out
+    assert "parked for UNKNOWN_STAGE at stage: 1 records" in cli("mapping", "preview", "planhat").out
+    assert cli("mapping", "preview", "planhat", "none.toml").code == 3
