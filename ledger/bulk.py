@@ -117,15 +117,13 @@ def by_index(tx: Connection) -> None:
     Right after a first load it knows nothing of them yet, and would sort or hash whole tables to find a page's rows.
     """
     if tx.dialect.name == "postgresql":
-        tx.execute(_BY_INDEX)
+        tx.exec_driver_sql(BY_INDEX)
 
 
-_BY_INDEX = text(
-    "SELECT "
-    + ", ".join(
-        f"set_config('enable_{way}', 'off', true)" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
-    )
+BY_INDEX = "SELECT " + ", ".join(
+    f"set_config('enable_{way}', 'off', true)" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin", "sort")
 )
+"""What `by_index` says to PostgreSQL, for who sends it along with other statements."""
 
 
 def in_chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:

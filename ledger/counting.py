@@ -20,6 +20,7 @@ class Counting:
             registry=self._registry,
         )
         self._known: dict[tuple[str, int], Counter] = {}
+        self._outcomes: dict[str, Counter] = {}
 
     def answered(self, path: str, status: int) -> None:
         """A request was answered; `path` is one of the service's own, or `other`."""
@@ -30,7 +31,10 @@ class Counting:
 
     def taken(self, outcome: str, number: int = 1) -> None:
         """So many events got this outcome: `appended`, `already_there` or `conflict`."""
-        self._events.labels(outcome).inc(number)
+        known = self._outcomes.get(outcome)
+        if known is None:
+            known = self._outcomes[outcome] = self._events.labels(outcome)
+        known.inc(number)
 
     def text(self) -> bytes:
         """All of it, as monitors read it."""

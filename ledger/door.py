@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ledger import keys
+from ledger.engine import reading
+from ledger.faults import translated
 from ledger.keys import ApiKey
 
 WINDOW_S = 60
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+"""Headers as they go over the wire, the names in lower case."""
 
 
 class Reply(NamedTuple):
@@ -22,23 +26,23 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: RawHeaders = ()
 
 
 class Passed(NamedTuple):
     """A key that may ask, and the headers that tell of its limit."""
 
     key: ApiKey
-    headers: dict[str, str]
+    headers: RawHeaders
 
 
-def problem(status: int, code: str, headers: Mapping[str, str] = MappingProxyType({}), **more: Any) -> Reply:
+def problem(status: int, code: str, headers: RawHeaders = (), **more: Any) -> Reply:
     """The error envelope of contracts/openquota.md section 6: a flat object, `error` first."""
     return Reply(status, msgspec.json.encode({"error": code, **more}), headers)
 
 
 UNAVAILABLE = problem(
-    503, "unavailable", {"Retry-After": "1"}, reason="send the same request again; an event under the same key"
+    503, "unavailable", ((b"retry-after", b"1"),), reason="send the same request again; an event under the same key"
 )
 
 
@@ -50,7 +54,7 @@ class Windows:
         self._counts: dict[str, tuple[int, int]] = {}
         self._alone = threading.Lock()
 
-    def count(self, key: ApiKey) -> tuple[bool, dict[str, str], int]:
+    def count(self, key: ApiKey) -> tuple[bool, RawHeaders, int]:
         """Count a request: whether it may pass, the headers that say so, and the seconds until the window ends."""
         now = self._epoch()
         window = int(now // WINDOW_S)
@@ -59,11 +63,11 @@ class Windows:
             used = used + 1 if since == window else 1
             self._counts[key.key_id] = window, used
         end = (window + 1) * WINDOW_S
-        headers = {
-            "X-RateLimit-Limit": str(key.rpm),
-            "X-RateLimit-Remaining": str(max(0, key.rpm - used)),
-            "X-RateLimit-Reset": str(end),
-        }
+        headers = (
+            (b"x-ratelimit-limit", b"%d" % key.rpm),
+            (b"x-ratelimit-remaining", b"%d" % max(0, key.rpm - used)),
+            (b"x-ratelimit-reset", b"%d" % end),
+        )
         return used <= key.rpm, headers, math.ceil(end - now)
 
 
@@ -73,10 +77,27 @@ class Door:
     def __init__(self, engine: Engine, epoch: Callable[[], float]) -> None:
         self._engine = engine
         self._windows = Windows(epoch)
+        self._familiar: frozenset[str] = frozenset()
 
-    def known(self, tokens: Iterable[str]) -> dict[str, ApiKey]:
-        """The keys in force among these tokens, as the database says now. Raises a `LedgerFault`."""
-        return keys.found(self._engine, set(tokens))
+    def familiar(self, tokens: Iterable[str]) -> bool:
+        """Whether one of these was in force when it was last looked up: it may be worth a transaction that writes."""
+        return not self._familiar.isdisjoint(tokens)
+
+    def known(self, tokens: Iterable[str], tx: Connection | None = None) -> dict[str, ApiKey]:
+        """The keys in force among these tokens, as the database says now, in `tx` or alone. Raises a `LedgerFault`.
+
+        Nothing is remembered of a key that would let it pass: one that is revoked is refused at once.
+        """
+        asked = set(tokens)
+        if not asked:
+            return {}
+        if tx is None:
+            with translated(), reading(self._engine) as alone:
+                found = keys.in_force(alone, asked)
+        else:
+            found = keys.in_force(tx, asked)
+        self._familiar = self._familiar - asked | found.keys()
+        return found
 
     def judge(self, token: str | None, known: Mapping[str, ApiKey], scope: str | None = None) -> Passed | Reply:
         """Whether a request may pass, counted when its key is known; `scope` is what it needs."""
@@ -87,7 +108,8 @@ class Door:
             return problem(401, "invalid_key", reason="the key is unknown or revoked")
         passes, headers, wait = self._windows.count(key)
         if not passes:
-            return problem(429, "rate_limited", {**headers, "Retry-After": str(wait)}, retry_after_seconds=wait)
+            told = (*headers, (b"retry-after", b"%d" % wait))
+            return problem(429, "rate_limited", told, retry_after_seconds=wait)
         if scope is not None and scope not in key.scopes:
             return problem(403, "forbidden", headers, reason=f"missing scope: {scope}")
         return Passed(key, headers)
@@ -96,7 +118,10 @@ class Door:
 def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """The token of a request, None unless there is exactly one that could be a key."""
     values = [value for name, value in headers if name == b"authorization"]
-    if len(values) != 1:
-        return None
-    scheme, _, token = values[0].decode("latin-1").partition(" ")
+    return token_of(values[0]) if len(values) == 1 else None
+
+
+def token_of(authorization: bytes) -> str | None:
+    """The token that the header's value carries, if it is of the scheme that keys are sent in."""
+    scheme, _, token = authorization.decode("latin-1").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, func, select
 
 from deals.events import Event
 from deals.identity import decode_json
-from ledger import bulk, statements
+from ledger import statements
 from ledger.admission import Admitted, Batch, Once, merged, same_payload
 from ledger.chain import GENESIS, event_hash, source_hash
 from ledger.choices import CONTRACT, Choices
@@ -19,6 +19,7 @@ from ledger.ids import deal_id, ulids
 from ledger.port import Answer, LedgerDeal, LedgerEvent, LedgerRefused, Receipt
 from ledger.rows import SOURCE, Deal, Domain, Source, projected
 from ledger.schema import ready
+from ledger.statements import Holders
 from ledger.tables import deals, domain_events, source_events
 
 ORG = "org_default"
@@ -52,8 +53,13 @@ class EmbeddedLedger:
 
     def take(self, events: Sequence[Admitted]) -> list[Receipt]:
         """Append events that were admitted already; raises what `append` raises."""
+        with translated(), self._engine.begin() as tx:
+            return self.take_within(tx, events)
+
+    def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
+        """The same in a transaction of the caller's that may write; nothing is in before it is committed."""
         once = Once(events)
-        return once.receipts(self._write(once.fresh) if once.fresh else [])
+        return once.receipts(self._write(tx, once.fresh) if once.fresh else [])
 
     def deals(self) -> Iterator[LedgerDeal]:
         """Every deal, streamed by id a page at a time: no transaction is held open while the caller works."""
@@ -99,18 +105,16 @@ class EmbeddedLedger:
     def close(self) -> None:
         """Nothing to give back: the engine is the caller's."""
 
-    def _write(self, fresh: Sequence[Admitted]) -> list[Receipt]:
+    def _write(self, tx: Connection, fresh: Sequence[Admitted]) -> list[Receipt]:
         now = self._now()
-        with translated(), self._engine.begin() as tx:
-            statements.lock(tx, self._org)
-            holders = statements.holders(tx, self._org, [event.dedup_key for event in fresh])
-            receipts = self._absorbed(fresh, holders) if holders else {}
-            new = [event for event in fresh if event.dedup_key not in receipts]
-            if new:
-                receipts |= self._record(tx, new, now)
+        holders, head = statements.look(tx, self._org, [event.dedup_key for event in fresh])
+        receipts = self._absorbed(fresh, holders) if holders else {}
+        new = [event for event in fresh if event.dedup_key not in receipts]
+        if new:
+            receipts |= self._record(tx, new, head or _BEFORE_ALL._replace(org_id=self._org), now)
         return [receipts[event.dedup_key] for event in fresh]
 
-    def _absorbed(self, fresh: Sequence[Admitted], holders: dict[str, tuple[str, str, bytes]]) -> dict[str, Receipt]:
+    def _absorbed(self, fresh: Sequence[Admitted], holders: Holders) -> dict[str, Receipt]:
         """Answers for the events whose key was there before: nothing is written for them."""
         receipts = {}
         for event in fresh:
@@ -127,11 +131,7 @@ class EmbeddedLedger:
 
     def _merged(self, tx: Connection, new: Sequence[Admitted]) -> list[Admitted]:
         """The events with the states that follow from them when a snapshot changes only the keys it has."""
-        org = self._org
-        known = select(deals.c.external_id, deals.c.state).where(
-            bulk.among(tx, deals.c.id, [deal_id(org, event.external_id) for event in new])
-        )
-        states: dict[str, str] = {row.external_id: row.state for row in tx.execute(known)}
+        states = statements.states(tx, [deal_id(self._org, event.external_id) for event in new])
         found = []
         for event in new:
             before = states.get(event.external_id)
@@ -140,10 +140,9 @@ class EmbeddedLedger:
             found.append(msgspec.structs.replace(event, state=state))
         return found
 
-    def _record(self, tx: Connection, new: Sequence[Admitted], now: str) -> dict[str, Receipt]:
+    def _record(self, tx: Connection, new: Sequence[Admitted], head: Domain, now: str) -> dict[str, Receipt]:
         """Write the new events, chained to the last one, and let the last of each deal be its projection."""
-        org, head = self._org, _head(tx, self._org)
-        at = max(now, head.occurred_at)
+        org, at = self._org, max(now, head.occurred_at)
         sources = [
             Source(_SRC + ulid, org, SOURCE, event.external_id, event.dedup_key, event.raw, at)
             for ulid, event in zip(ulids(at, len(new), head.source_event_id[len(_SRC) :]), new, strict=True)
@@ -171,17 +170,12 @@ class EmbeddedLedger:
                 )
                 yield row
 
-        statements.take(tx, sources)
-        statements.record(tx, chained())
-        statements.project(tx, list(latest.values()))
+        statements.append(tx, sources, chained(), latest)
         return receipts
 
 
-def _head(tx: Connection, org: str) -> Domain:
-    """The last event of the org's chain, or what the first one is chained to."""
-    query = select(domain_events).where(domain_events.c.org_id == org)
-    last = tx.execute(query.order_by(domain_events.c.sequence.desc()).limit(1)).one_or_none()
-    return Domain(org, 0, "", "", "", "", "", "", b"", b"", GENESIS) if last is None else Domain._make(last)
+_BEFORE_ALL = Domain("", 0, "", "", "", "", "", "", b"", b"", GENESIS)
+"""What the first event of a chain is chained to."""
 
 
 def domain_event_id(source_event_id: str) -> str:

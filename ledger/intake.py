@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
+from sqlalchemy import Connection, Engine
 
-from ledger.admission import Admitted
-from ledger.choices import Choices
-from ledger.counting import Counting
+from ledger.answering import Answering
 from ledger.door import UNAVAILABLE, Door, Passed, Reply, problem
 from ledger.embedded import EmbeddedLedger
+from ledger.faults import translated
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault, Receipt
 from ledger.reading import Refused, Request
 
 TOGETHER = 500
-"""At most so many requests share a commit, and about as many events."""
+"""About so many requests, or events, share a commit at most."""
 
+_HELD_FOR_S = 1.0
+"""An intake that had nothing to do for so long gives its database connection back."""
+
+_BROKEN = problem(500, "internal_error")
 _log = logging.getLogger(__name__)
 
 
@@ -37,133 +41,177 @@ class Answered(NamedTuple):
 class _Asked(NamedTuple):
     token: str | None
     request: Request | Refused
-    loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Answered]
 
 
 class _Open(NamedTuple):
     """A request that passed every check and waits for its events to be committed."""
 
-    asked: _Asked
+    place: int
     passed: Passed
     request: Request
+
+
+class _Judged:
+    """A batch and its answers; `open` are the requests that wait for the commit."""
+
+    def __init__(self, batch: Sequence[_Asked]) -> None:
+        self.open: list[_Open] = []
+        self._batch = batch
+        self._answers: list[Answered | None] = [None] * len(batch)
+
+    def judge(self, door: Door, known: Mapping[str, ApiKey]) -> None:
+        """Let requests pass or refuse them, each counted once."""
+        for place, (token, request, _) in enumerate(self._batch):
+            verdict = door.judge(token, known, "deals:write")
+            if isinstance(verdict, Reply):
+                self._answers[place] = Answered(verdict, known.get(token or ""))
+            elif isinstance(request, Refused):
+                self._answers[place] = Answered(request.reply(verdict.headers), verdict.key)
+            else:
+                self.open.append(_Open(place, verdict, request))
+
+    def settle(self, one: _Open, reply: Reply) -> None:
+        """Answer a request that was open."""
+        self._answers[one.place] = Answered(reply, one.passed.key)
+
+    def answers(self) -> list[Answered]:
+        """An answer for each request; whoever was not even judged hears that the ledger is unavailable."""
+        return [answer or Answered(UNAVAILABLE, None) for answer in self._answers]
 
 
 class Intake:
     """A thread that judges requests and appends their events, in the order of their arrival.
 
-    One look at the keys serves a whole batch, so that a revoked key is refused at once and a look costs nothing.
+    One look at the keys, in the transaction that appends, serves a whole batch: a revoked key is refused at once, and
+    the look costs next to nothing. Tokens that were never seen in force take no transaction that writes.
     """
 
     def __init__(
-        self, door: Door, ledger_of: Callable[[str], EmbeddedLedger], choices: Choices, counting: Counting
+        self, engine: Engine, door: Door, ledger_of: Callable[[str], EmbeddedLedger], answering: Answering
     ) -> None:
+        self._engine = engine
         self._door = door
         self._ledger_of = ledger_of
-        self._choices = choices
-        self._counting = counting
-        self._waiting: SimpleQueue[_Asked] = SimpleQueue()
+        self._answering = answering
+        self._arrived: list[_Asked] = []
+        self._waiting: SimpleQueue[list[_Asked]] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._connection: Connection | None = None
 
     async def ask(self, token: str | None, request: Request | Refused) -> Answered:
-        """The answer to a request; what it says was taken is committed."""
+        """The answer to a request; what it says was taken is committed. All requests come from one event loop."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answered] = loop.create_future()
+        if not self._arrived:
+            loop.call_soon(self._hand_over)  # with all others that this turn of the loop reads
+        self._arrived.append(_Asked(token, request, answer))
+        return await answer
+
+    def _hand_over(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="ledger intake", daemon=True)
             self._thread.start()
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answered] = loop.create_future()
-        self._waiting.put(_Asked(token, request, loop, answer))
-        return await answer
+        arrived, self._arrived = self._arrived, []
+        self._waiting.put(arrived)
 
     def _run(self) -> None:
         while True:
             batch = self._gathered()
-            answers = self._answers(batch)
-            loops = {asked.loop for asked in batch}
-            for loop in loops:
-                told = [
-                    (asked.answer, answer) for asked, answer in zip(batch, answers, strict=True) if asked.loop is loop
-                ]
-                with suppress(RuntimeError):  # the server has ended: nobody waits any more
-                    loop.call_soon_threadsafe(_tell, told)
+            told = [(asked.answer, answer) for asked, answer in zip(batch, self._answers(batch), strict=True)]
+            with suppress(RuntimeError):  # the server has ended: nobody waits any more
+                batch[0].answer.get_loop().call_soon_threadsafe(_tell, told)
 
     def _gathered(self) -> list[_Asked]:
-        batch = [self._waiting.get()]
-        events = 0
+        """Wait for requests, then take those that came meanwhile."""
+        batch: list[_Asked] = []
+        while not batch:
+            try:
+                batch = self._waiting.get(timeout=None if self._connection is None else _HELD_FOR_S)
+            except Empty:
+                self._give_back()
         with suppress(Empty):
-            while len(batch) < TOGETHER and events < TOGETHER:
-                batch.append(self._waiting.get_nowait())
-                events += len(getattr(batch[-1].request, "events", ()))
+            while sum(_weight(asked.request) for asked in batch) < TOGETHER:
+                batch += self._waiting.get_nowait()
         return batch
 
     def _answers(self, batch: Sequence[_Asked]) -> list[Answered]:
+        judged = _Judged(batch)
         try:
-            known = self._door.known(asked.token for asked in batch if asked.token is not None)
-        except LedgerFault as fault:
-            _log.error("keys could not be looked up: %s", fault)
-            return [Answered(UNAVAILABLE, None)] * len(batch)
-        answers: list[Answered | None] = [None] * len(batch)
-        opened: dict[str, list[tuple[int, _Open]]] = {}
-        for place, asked in enumerate(batch):
-            verdict = self._door.judge(asked.token, known, "deals:write")
-            if isinstance(verdict, Reply):
-                answers[place] = Answered(verdict, known.get(asked.token or ""))
-            elif isinstance(asked.request, Refused):
-                answers[place] = Answered(asked.request.reply(verdict.headers), verdict.key)
-            else:
-                waits = _Open(asked, verdict, asked.request)
-                opened.setdefault(verdict.key.org, []).append((place, waits))
-        for org, waiting in opened.items():
-            replies = self._appended(org, [one for _, one in waiting])
-            for (place, one), reply in zip(waiting, replies, strict=True):
-                answers[place] = Answered(reply, one.passed.key)
-        return [answer for answer in answers if answer is not None]
-
-    def _appended(self, org: str, waiting: Sequence[_Open]) -> list[Reply]:
-        admitted: list[Admitted] = [event for one in waiting for event in one.request.events]
-        try:
-            receipts = iter(self._ledger_of(org).take(admitted))
+            self._judge(batch, judged)
         except LedgerFault as fault:
             _log.error("events could not be committed: %s", fault)
-            return [with_headers(UNAVAILABLE, one.passed.headers) for one in waiting]
+            for one in judged.open:
+                judged.settle(one, _with_headers(UNAVAILABLE, one.passed))
+        except Exception:
+            _log.exception("events could not be committed together")
+            for one in judged.open:
+                judged.settle(one, self._alone(one))
+        return judged.answers()
+
+    def _judge(self, batch: Sequence[_Asked], judged: _Judged) -> None:
+        tokens = {asked.token for asked in batch if asked.token is not None}
+        bringing = {asked.token for asked in batch if asked.token is not None and isinstance(asked.request, Request)}
+        if not self._door.familiar(bringing):
+            known = self._door.known(tokens)
+            if not self._door.familiar(bringing):
+                judged.judge(self._door, known)
+                return
+        with self._transaction() as tx:
+            judged.judge(self._door, self._door.known(tokens, tx))
+            appended = self._appended(tx, judged.open)
+        for one, receipts in appended:
+            judged.settle(one, self._answering.reply(one.request, receipts, one.passed.headers))
+
+    def _appended(self, tx: Connection, waiting: Sequence[_Open]) -> list[tuple[_Open, list[Receipt]]]:
+        found: list[tuple[_Open, list[Receipt]]] = []
+        for org in sorted({one.passed.key.org for one in waiting}):  # in one order, so that two services never deadlock
+            mine = [one for one in waiting if one.passed.key.org == org]
+            events = [event for one in mine for event in one.request.events]
+            receipts = iter(self._ledger_of(org).take_within(tx, events))
+            found += [(one, list(islice(receipts, len(one.request.events)))) for one in mine]
+        return found
+
+    def _alone(self, one: _Open) -> Reply:
+        """What fails together may be one request's doing, which must not keep the others from the ledger."""
+        try:
+            with self._transaction() as tx:
+                [(_, receipts)] = self._appended(tx, [one])
+            return self._answering.reply(one.request, receipts, one.passed.headers)
+        except LedgerFault as fault:
+            _log.error("events could not be committed: %s", fault)
+            return _with_headers(UNAVAILABLE, one.passed)
         except Exception:
             _log.exception("events could not be committed")
-            return [problem(500, "internal_error", one.passed.headers) for one in waiting]
-        return [self._reply(one, [next(receipts) for _ in one.request.events]) for one in waiting]
+            return _with_headers(_BROKEN, one.passed)
 
-    def _reply(self, one: _Open, receipts: Sequence[Receipt]) -> Reply:
-        answers = [self._answer(event, receipt) for event, receipt in zip(one.request.events, receipts, strict=True)]
-        if not one.request.many:
-            [(status, ids)] = answers
-            return Reply(status, msgspec.json.encode(ids), one.passed.headers)
-        taken = iter(answers)
-        results = []
-        for refused in one.request.results:
-            if refused is None:
-                status, ids = next(taken)
-                results.append({"status": status, **ids})
-            else:
-                results.append({"status": refused.status, "error": refused.code, "reason": refused.reason})
-        return Reply(200, msgspec.json.encode({"results": results}), one.passed.headers)
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A transaction that writes, on a connection that is kept while there is work. One that failed is given back:
+        the pool sees whether it is still good for anything."""
+        try:
+            with translated():
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                with self._connection.begin():
+                    yield self._connection
+        except BaseException:
+            self._give_back()
+            raise
 
-    def _answer(self, event: Admitted, receipt: Receipt) -> tuple[int, dict[str, Any]]:
-        ids: dict[str, Any] = {
-            "source_event_id": receipt.source_event_id,
-            "domain_event_id": receipt.domain_event_id,
-            "deal_id": receipt.deal_id,
-        }
-        if not receipt.conflict:
-            self._counting.taken(receipt.outcome)
-            return (201 if receipt.outcome == "appended" else 200), ids
-        self._counting.taken("conflict")
-        _log.error("the key %s holds another payload: see %s", event.dedup_key, receipt.domain_event_id)
-        status = self._choices.conflict_status
-        return status, ({"error": "conflict", **ids} if status == 409 else ids) | {"conflict": True}
+    def _give_back(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
 
 
-def with_headers(reply: Reply, headers: dict[str, str]) -> Reply:
-    """The same answer, with these headers as well."""
-    return reply._replace(headers={**reply.headers, **headers})
+def _weight(request: Request | Refused) -> int:
+    return max(1, len(request.events)) if isinstance(request, Request) else 1
+
+
+def _with_headers(reply: Reply, passed: Passed) -> Reply:
+    return reply._replace(headers=(*reply.headers, *passed.headers))
 
 
 def _tell(told: Sequence[tuple[asyncio.Future[Answered], Answered]]) -> None:

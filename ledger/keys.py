@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, select, update
 
-from ledger import bulk
+from ledger import statements
 from ledger.clock import utc_now
 from ledger.embedded import ORG
 from ledger.engine import reading
@@ -98,17 +98,12 @@ def revoke(engine: Engine, key_id: str) -> bool:
     return revoked
 
 
-def found(engine: Engine, texts: Set[str]) -> dict[str, ApiKey]:
+def in_force(tx: Connection, texts: Set[str]) -> dict[str, ApiKey]:
     """The keys in force among these texts. Looked up by digest, so that timing tells nothing of a text."""
     digests = {_digest(text): text for text in texts}
-    if not digests:
-        return {}
-    with translated(), reading(engine) as tx:
-        these = bulk.among(tx, api_keys.c.sha256, list(digests))
-        rows = tx.execute(select(api_keys).where(these, api_keys.c.revoked_at.is_(None))).all()
     return {
-        digests[row.sha256]: ApiKey(row.key_id, row.org_id, row.prefix, tuple(row.scopes.split()), row.rpm)
-        for row in rows
+        digests[sha256]: ApiKey(key_id, org, prefix, tuple(scopes.split()), rpm)
+        for sha256, key_id, org, prefix, scopes, rpm in statements.keys_in_force(tx, list(digests))
     }
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from deals.events import EventType
 from ledger.admission import Admitted, Refusal, admitted, read_json
-from ledger.door import Reply, problem
+from ledger.door import RawHeaders, Reply, problem
 
 MOST_EVENTS = 500
 """Events in one batch."""
@@ -29,7 +29,7 @@ class Refused(NamedTuple):
     code: str
     reason: str
 
-    def reply(self, headers: Mapping[str, str]) -> Reply:
+    def reply(self, headers: RawHeaders) -> Reply:
         """The answer that says so."""
         return problem(self.status, self.code, headers, reason=self.reason)
 

@@ -17,18 +17,22 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from deals.identity import canonical
 from ledger import documents
+from ledger.answering import Answering
+from ledger.book import Book
 from ledger.choices import CONTRACT, Choices
 from ledger.clock import utc_now
 from ledger.counting import Counting
 from ledger.door import UNAVAILABLE, Door, problem
 from ledger.embedded import EmbeddedLedger
-from ledger.gate import Audit, Gate
+from ledger.gate import Gate
 from ledger.intake import Intake
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault
+from ledger.posting import Posting
 from ledger.schema import ready
 
 _CODES = {404: "not_found", 405: "method_not_allowed"}
@@ -61,7 +65,7 @@ def create_app(
     now: Callable[[], str] = utc_now,
     epoch: Callable[[], float] = time.time,
     choices: Choices = CONTRACT,
-) -> FastAPI:
+) -> ASGIApp:
     """The service as an ASGI application; the engine stays the caller's and must be migrated.
 
     `now` is the time of receipt, `epoch` the limiter's clock in seconds.
@@ -74,13 +78,13 @@ def create_app(
     _add_probes(app, engine, counting)
     _add_errors(app)
     _describe(app)
-    intake = Intake(door, ledgers.of, choices, counting)
-    app.add_middleware(Gate, door=door, intake=intake, audit=Audit(engine), counting=counting)
-    return app
+    book = Book(engine, counting)
+    app.add_middleware(Gate, door=door, book=book)
+    return Posting(app, intake=Intake(engine, door, ledgers.of, Answering(choices, counting)), book=book)
 
 
 def _describe(app: FastAPI) -> None:
-    """The document names the paths that the gate answers beside those of the routes."""
+    """The document names the paths that never reach a route beside those of the routes."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -205,7 +209,8 @@ def _add_errors(app: FastAPI) -> None:
         return _envelope(error.status_code, _CODES.get(error.status_code, "invalid_request"), None, error.headers)
 
     async def unavailable(_: Request, __: Exception) -> Response:
-        return Response(UNAVAILABLE.body, 503, headers=dict(UNAVAILABLE.headers), media_type="application/json")
+        headers = {name.decode(): value.decode() for name, value in UNAVAILABLE.headers}
+        return Response(UNAVAILABLE.body, 503, headers=headers, media_type="application/json")
 
     handlers: dict[type[Exception], Handler] = {
         _Refused: refused,

@@ -162,8 +162,9 @@ class Limited:
             self.served.append(self.clock.now)
         else:
             self.refused += 1
-            said["Retry-After"] = str(wait)
-        return passes, httpx.Headers({**said, "Date": formatdate(self.clock.now + self.skew_s, usegmt=True)})
+            said = (*said, (b"retry-after", b"%d" % wait))
+        dated = formatdate(self.clock.now + self.skew_s, usegmt=True).encode()
+        return passes, httpx.Headers([*said, (b"date", dated)])
 
 
 @pytest.mark.parametrize("skew_s", [0.0, -7.4, 41.9])

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Engine, text
-from sqlalchemy import event as listener
+from sqlalchemy import Connection, Engine, text
 
 from deals.events import Event
 from deals.identity import state_bytes
 from deals.state import DealState
+from ledger import statements
 from ledger.admission import admit
 from ledger.choices import Choices
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from ledger.port import LedgerRefused, LedgerUnavailable, Receipt
+from ledger.rows import Domain
 from ledger.verify import rebuild, verify
 from tests.ledger.subjects import NOW, embedded, engine_at, event, history, now
 
@@ -33,7 +34,7 @@ def engine(database_url: str) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.mark.parametrize("size", [3, 40])
+@pytest.mark.parametrize("size", [3, 2 * statements.AT_ONCE])
 def test_the_sequence_has_no_gap_although_keys_were_absorbed(engine: Engine, size: int):
     ledger = EmbeddedLedger(engine, now=now)
     ledger.append([event(f"d:{n}", f"k{n}") for n in range(size)])
@@ -69,7 +70,7 @@ def test_many_who_append_the_same_at_once_agree_on_the_ids(engine: Engine):
     assert verify(engine, ORG).ok
 
 
-@pytest.mark.parametrize("size", [6, 60])
+@pytest.mark.parametrize("size", [6, 2 * statements.AT_ONCE])
 def test_known_and_new_deals_in_one_batch_are_each_projected_from_their_last_event(engine: Engine, size: int):
     ledger = EmbeddedLedger(engine, now=now)
     ledger.append([event(f"d:{n}", f"k{n}", amount=n) for n in range(0, size, 2)])
@@ -79,24 +80,25 @@ def test_known_and_new_deals_in_one_batch_are_each_projected_from_their_last_eve
     assert verify(engine, ORG).ok
 
 
-@pytest.mark.parametrize("size", [3, 40])
+@pytest.mark.parametrize("size", [3, statements.AT_ONCE + 1])
 def test_a_key_taken_past_the_lock_is_refused_by_the_database_and_the_batch_may_be_sent_again(
-    postgres_url: str, size: int
+    postgres_url: str, size: int, monkeypatch: pytest.MonkeyPatch
 ):
     """On SQLite the writer is alone: nobody can write past it."""
     batch = [event(f"d:{n}", f"k{n}") for n in range(size)]
     rival = text("INSERT INTO ledger_source_events VALUES ('src_api_0', :org, 'api', 'd:1', 'k1', ''::bytea, :at)")
-    intruded: list[str] = []
+    look = statements.look
 
-    def intrude(_: object, __: object, statement: str, *___: object) -> None:
-        if "dedup_key = ANY" in statement and not intruded:
-            intruded.append(statement)
-            with engine.begin() as tx:
-                tx.execute(rival, {"org": ORG, "at": NOW})
+    def intrude(tx: Connection, org: str, keys: Sequence[str]) -> tuple[statements.Holders, Domain | None]:
+        found = look(tx, org, keys)
+        monkeypatch.undo()
+        with engine.begin() as theirs:
+            theirs.execute(rival, {"org": ORG, "at": NOW})
+        return found
 
     with engine_at(postgres_url) as engine:
         ledger = EmbeddedLedger(engine, now=now)
-        listener.listen(engine, "after_cursor_execute", intrude)
+        monkeypatch.setattr(statements, "look", intrude)
         with pytest.raises(LedgerUnavailable, match="may be sent again"):
             ledger.append(batch)
         assert history(engine, ORG) == []

@@ -9,7 +9,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from ledger import keys
+from ledger.engine import reading
 from tests.ledger.subjects import engine_at
+
+
+def in_force(engine: Engine, *texts: str) -> list[keys.ApiKey]:
+    with reading(engine) as tx:
+        return list(keys.in_force(tx, set(texts)).values())
 
 
 @pytest.fixture
@@ -22,7 +28,7 @@ def test_a_key_looks_as_the_contract_says_and_is_found_by_its_text(engine: Engin
     made = keys.create(engine, name="worker", scopes=["deals:read", "deals:write"], org="org_a", rpm=7)
     assert re.fullmatch(r"oqp_[0-9a-f]{64}", made["key"])
     assert set(made) == {"key_id", "key", "prefix", "org", "scopes", "rpm"}
-    [found] = keys.found(engine, {made["key"], made["key"][:-1] + "x"}).values()
+    [found] = in_force(engine, made["key"], made["key"][:-1] + "x")
     assert (found.key_id, found.org, found.rpm) == (made["key_id"], "org_a", 7)
     assert found.scopes == ("deals:write", "deals:read")
 
@@ -42,7 +48,7 @@ def test_a_revoked_key_is_not_found_and_is_revoked_once(engine: Engine):
     assert keys.revoke(engine, made["key_id"])
     assert not keys.revoke(engine, made["key_id"])
     assert not keys.revoke(engine, "ak_nobody")
-    assert keys.found(engine, {made["key"]}) == {}
+    assert in_force(engine, made["key"]) == []
     [listed] = keys.listed(engine)
     assert listed["revoked_at"] is not None
 
