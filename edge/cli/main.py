@@ -16,6 +16,7 @@ import typer
 from edge.cli import (
     backfill,
     deals,
+    deliveries,
     demo,
     held,
     ledger,
@@ -74,6 +75,7 @@ app.add_typer(recover.app)
 app.add_typer(deals.group, name="deals")
 app.add_typer(deals.app)
 app.add_typer(parked.group, name="parked")
+app.add_typer(deliveries.group, name="deliveries")
 app.add_typer(held.group, name="held")
 app.add_typer(mapping.group, name="mapping")
 app.add_typer(ledger.group, name="ledger")

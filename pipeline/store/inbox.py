@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, delete, func, select, update
 
@@ -108,6 +108,37 @@ def tally(tx: Connection) -> dict[tuple[int, str], int]:
         for connection_id, state, number in tx.execute(found.group_by(inbox.c.connection_id, inbox.c.state)):
             counted[connection_id, state] = number
     return counted
+
+
+class Kept(NamedTuple):
+    """A delivery as the inbox has it, but for its bytes; see the table for what it `said`."""
+
+    name: bytes
+    connection_id: int
+    received_at: str
+    state: str
+    said: str | None
+
+
+Place: TypeAlias = tuple[str, bytes]
+"""Where a delivery stands in the order of their coming: when it was received, and its name."""
+
+
+def listed(tx: Connection, connection_id: int | None, states: Sequence[str], after: Place, limit: int) -> list[Kept]:
+    """Deliveries in these states beyond a place, the first received first; of one connection, or of all."""
+    at, name = inbox.c.received_at, inbox.c.name
+    columns = name, inbox.c.connection_id, at, inbox.c.state, inbox.c.said
+    beyond = at >= after[0], (at > after[0]) | (name > after[1])
+    found = select(*columns).where(*beyond, inbox.c.state.in_(states))
+    if connection_id is not None:
+        found = found.where(inbox.c.connection_id == connection_id)
+    return [Kept(bytes(row[0]), *row[1:]) for row in tx.execute(found.order_by(at, name).limit(limit))]
+
+
+def place_of(tx: Connection, name: bytes) -> Place | None:
+    """Where a delivery stands; None when there is none of that name."""
+    at = tx.execute(select(inbox.c.received_at).where(inbox.c.name == name)).scalar_one_or_none()
+    return None if at is None else (at, name)
 
 
 def forget(tx: Connection, limit: int = 5_000) -> int:
