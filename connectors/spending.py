@@ -2,6 +2,9 @@
 
 Times are epoch seconds of the clock of whoever keeps the value. A permit counts from the moment it is granted, as if
 it were used at the last moment it is good for: nobody can know whether a holder that died had used it.
+
+An account may have two keepers, one of which has lent the greater part of every limit to the other: see
+`connectors.lending`. What either of them may give out is decided here, so that nobody has to ask the other.
 """
 
 from __future__ import annotations
@@ -20,9 +23,14 @@ Lane: TypeAlias = Literal["hint", "pull", "reconcile", "backfill"]
 RESERVES: Mapping[Lane, float] = {"hint": 0.1, "pull": 0.1, "reconcile": 0.05, "backfill": 0.0}
 """The share of every limit that is kept for a lane: those after it in this order cannot have it."""
 
+SPARE = 0.1
+"""The share of every limit that a keeper does not lend."""
+
 _GRAINS = 60
 _SHARE = 8
-_LONGEST_S = 172_800.0
+LONGEST_S = 172_800.0
+"""No answer is believed to hold us longer than this."""
+
 _SHORTEST_S = 0.001
 _DUST_S = 1e-5
 """Less than this is what floats make of the same moment, and no time."""
@@ -35,6 +43,10 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `left` is how many more the other side allows before `left_until`, out of the `told` that it spoke of first, at
     `told_at`; None when it said nothing, or of a window that is over. Before `held_until` nothing may be sent at all.
+
+    Of a keeper that has lent: `lent_until` is when the other gives out its last, `loan` how often it was lent, and
+    `moved` what was sent before that, which the other counts too. Of a keeper that has borrowed: `due` is when it gives
+    out nothing more. Permits are taken back in the `turn` in which they were granted only.
     """
 
     sent: dict[str, Sent] = {}
@@ -43,6 +55,11 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     told_at: float = 0.0
     left_until: float = 0.0
     held_until: float = 0.0
+    moved: dict[str, Sent] = {}
+    lent_until: float = 0.0
+    loan: int = 0
+    due: float = 0.0
+    turn: int = 0
 
 
 class Terms(NamedTuple):
@@ -53,12 +70,16 @@ class Terms(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """So many permits, good for `seconds` after `at`; when there are none, not before `wait` seconds have passed."""
+    """So many permits, good for `seconds` after `at`; when there are none, not before `wait` seconds have passed.
+
+    They belong to the `turn` of their keeper.
+    """
 
     permits: int
     wait: float
     at: float = 0.0
     seconds: float = 0.0
+    turn: int = 0
 
 
 NOTHING = Grant(0, 0.0)
@@ -74,36 +95,40 @@ def granted(spending: Spending, now: float, terms: Terms, most: int, good_for: f
     """Take up to `most` permits, good for `good_for` seconds: fewer, the less there is left; none, when none is."""
     spending = _rolled(spending, now)
     room, wait, seconds = most, spending.held_until - now, good_for
+    if spending.due and now >= spending.due:
+        wait = max(wait, _SHORTEST_S)
     sent = dict(spending.sent)
     for limit in terms.limits:
-        window = sent[_name(limit)] = _within(limit, sent.get(_name(limit), ()), now)
-        allowed = limit.requests - kept(terms.lane, limit.requests)
-        free = allowed - sum(count for _, count in window)
+        window = sent[window_of(limit)] = within(limit, sent.get(window_of(limit), ()), now)
+        used = (*within(limit, spending.moved.get(window_of(limit), ()), now), *window)
+        given_out = _given_out(spending, limit, now)
+        free = given_out - kept(terms.lane, given_out) - sum(count for _, count in used)
         room = min(room, _share(free))
-        wait = max(wait, 0.0 if free > 0 else _until_free(limit, window, 1 - free, now))
+        wait = max(wait, 0.0 if free > 0 else _until_free(limit, used, 1 - free, now))
         if limit.aligned:
-            seconds = min(seconds, _ends(limit, now) - now)
+            seconds = min(seconds, ends(limit, now) - now)
     if spending.left is not None:
-        free = spending.left - kept(terms.lane, spending.told)
+        free = spending.left - _not_ours(spending, now) - kept(terms.lane, spending.told)
         room = min(room, _share(free))
         wait = max(wait, 0.0 if free > 0 else spending.left_until - now)
     if wait > _DUST_S:
         return msgspec.structs.replace(spending, sent=sent), Grant(0, max(wait, _SHORTEST_S))
     for limit in terms.limits:
-        sent[_name(limit)] = _noted(limit, sent[_name(limit)], now if limit.aligned else now + seconds, room)
+        at = now if limit.aligned else now + seconds
+        sent[window_of(limit)] = noted(limit, sent[window_of(limit)], at, room)
     left = None if spending.left is None else spending.left - room
-    return msgspec.structs.replace(spending, sent=sent, left=left), Grant(room, 0.0, now, seconds)
+    return msgspec.structs.replace(spending, sent=sent, left=left), Grant(room, 0.0, now, seconds, spending.turn)
 
 
 def returned(spending: Spending, now: float, terms: Terms, grant: Grant) -> Spending:
     """Take back the permits of a grant that were not used."""
-    if not grant.permits:
+    if not grant.permits or grant.turn != spending.turn:
         return spending
     sent = dict(spending.sent)
     for limit in terms.limits:
         at = grant.at if limit.aligned else grant.at + grant.seconds
-        window = _within(limit, sent.get(_name(limit), ()), now)
-        sent[_name(limit)] = _taken_back(limit, window, at, grant.permits)
+        window = within(limit, sent.get(window_of(limit), ()), now)
+        sent[window_of(limit)] = _taken_back(limit, window, at, grant.permits)
     left = spending.left
     if left is not None and grant.at >= spending.told_at:
         left = min(left + grant.permits, spending.told)
@@ -113,7 +138,7 @@ def returned(spending: Spending, now: float, terms: Terms, grant: Grant) -> Spen
 def learned(spending: Spending, now: float, news: News) -> Spending:
     """Take in what an answer told: never more than is believed already, until the window it spoke of is over."""
     spending = _rolled(spending, now)
-    until = now + min(news.seconds, _LONGEST_S)
+    until = now + min(news.seconds, LONGEST_S)
     if news.left <= 0:
         return msgspec.structs.replace(spending, held_until=max(spending.held_until, until))
     if spending.left is not None:
@@ -123,6 +148,32 @@ def learned(spending: Spending, now: float, news: News) -> Spending:
     on_the_way = max((_later_than(sent, now) for sent in spending.sent.values()), default=0)
     left = max(0, news.left - on_the_way)
     return msgspec.structs.replace(spending, left=left, told=news.left, told_at=now, left_until=until)
+
+
+def spare(count: int) -> int:
+    """How many of `count` requests a keeper does not lend; of a single one, none."""
+    return min(math.ceil(count * SPARE), count - 1)
+
+
+def is_lent(spending: Spending, limit: Limit, now: float) -> bool:
+    """Whether the limit's window may hold requests that another keeper has given out, or may yet give out."""
+    if not spending.lent_until:
+        return False
+    return (ends(limit, spending.lent_until) if limit.aligned else spending.lent_until + limit.seconds) > now
+
+
+def _given_out(spending: Spending, limit: Limit, now: float) -> int:
+    """How many requests of a limit come from this keeper."""
+    if spending.due:
+        return limit.requests - spare(limit.requests)
+    return spare(limit.requests) if is_lent(spending, limit, now) else limit.requests
+
+
+def _not_ours(spending: Spending, now: float) -> int:
+    """How many of those that an answer told of are left to the other keeper."""
+    if spending.due:
+        return spare(spending.told)
+    return spending.told - spare(spending.told) if spending.lent_until > now else 0
 
 
 def _rolled(spending: Spending, now: float) -> Spending:
@@ -136,18 +187,20 @@ def _share(free: int) -> int:
     return max(1, free // _SHARE)
 
 
-def _name(limit: Limit) -> str:
+def window_of(limit: Limit) -> str:
+    """The name of a limit's window in `Spending.sent`."""
     return f"{limit.seconds:g}{' aligned' if limit.aligned else ''}"
 
 
-def _ends(limit: Limit, now: float) -> float:
+def ends(limit: Limit, now: float) -> float:
+    """When the aligned window ends that a moment lies in."""
     return (math.floor(now / limit.seconds) + 1) * limit.seconds
 
 
-def _within(limit: Limit, sent: Sent, now: float) -> Sent:
+def within(limit: Limit, sent: Sent, now: float) -> Sent:
     """Those that the window which ends now still holds."""
     if limit.aligned:
-        return tuple(one for one in sent if _ends(limit, one[0]) > now)
+        return tuple(one for one in sent if ends(limit, one[0]) > now)
     return tuple(one for one in sent if one[0] + limit.seconds > now + _DUST_S)
 
 
@@ -156,12 +209,15 @@ def _until_free(limit: Limit, sent: Sent, number: int, now: float) -> float:
     for at, count in sent:
         number -= count
         if number <= 0:
-            return (_ends(limit, at) if limit.aligned else at + limit.seconds) - now
+            return (ends(limit, at) if limit.aligned else at + limit.seconds) - now
     return limit.seconds
 
 
-def _noted(limit: Limit, sent: Sent, at: float, count: int) -> Sent:
-    """With so many more. Each moment is kept by itself while they are few; many are put together, as of the latest."""
+def noted(limit: Limit, sent: Sent, at: float, count: int) -> Sent:
+    """A window with so many more.
+
+    Each moment is kept by itself while they are few; many are put together, as of the latest.
+    """
     if not sent:
         return ((at, count),)
     last, number = sent[-1]
@@ -172,9 +228,9 @@ def _noted(limit: Limit, sent: Sent, at: float, count: int) -> Sent:
 
 def _taken_back(limit: Limit, sent: Sent, at: float, count: int) -> Sent:
     """Without so many of those that were noted for a moment, or put together with it."""
-    for place, (noted, number) in enumerate(sent):
-        if noted >= at or (limit.aligned and _ends(limit, noted) == _ends(limit, at)):
-            return (*sent[:place], (noted, max(0, number - count)), *sent[place + 1 :])
+    for place, (then, number) in enumerate(sent):
+        if then >= at or (limit.aligned and ends(limit, then) == ends(limit, at)):
+            return (*sent[:place], (then, max(0, number - count)), *sent[place + 1 :])
     return sent
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connectors.pacing import Limit, Permits
-from connectors.permits import Batches, Held
+from connectors.permits import Batches, Held, Purse
 from connectors.spending import Lane, Terms
+from pipeline.redis_purse import Keeper
 from pipeline.settings import Settings
 from pipeline.store.budgets import SharedPurse
 from pipeline.store.session import Store
@@ -38,12 +39,30 @@ def limits_of(settings: Settings, account: str) -> list[Limit]:
     return list(limits.values())
 
 
-def shared_permits(
-    store: Store, settings: Settings, connection: str, lane: Lane, epoch: Callable[[], float] | None = None
-) -> Permits:
-    """What a reader of the connection takes its permits from. `epoch` takes the place of the database's clock."""
-    account = account_of(settings, connection)
-    limits, purse = limits_of(settings, account), SharedPurse(store, account, epoch)
-    if epoch is not None:
-        return Held(purse, Terms(limits, lane), BATCHES._replace(ahead=False), monotonic=epoch)
-    return Held(purse, Terms(limits, lane), BATCHES)
+class Office:
+    """What the readers of one process take their permits from.
+
+    That is Redis where it is the broker, and the store otherwise.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        url = settings.broker.url
+        self._keeper = Keeper(url, store.epoch) if url.startswith(("redis://", "rediss://")) else None
+
+    def permits(self, connection: str, lane: Lane, epoch: Callable[[], float] | None = None) -> Permits:
+        """What a reader of the connection takes its permits from. `epoch` takes the place of the keeper's clock."""
+        account = account_of(self._settings, connection)
+        limits = limits_of(self._settings, account)
+        purse: Purse = SharedPurse(self._store, account, epoch)
+        if self._keeper is not None:
+            purse = self._keeper.purse(purse, account, limits, epoch)
+        if epoch is not None:
+            return Held(purse, Terms(limits, lane), BATCHES._replace(ahead=False), monotonic=epoch)
+        return Held(purse, Terms(limits, lane), BATCHES)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._keeper is not None:
+            self._keeper.close()

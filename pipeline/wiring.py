@@ -6,7 +6,7 @@ import gc
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -26,7 +26,7 @@ from mappings.mapper import Mapper
 from pipeline import settings as configuration
 from pipeline.faults import SettingsError, StoreUnready
 from pipeline.mapping_files import mapping_of, rules_of
-from pipeline.permits import lane_of, shared_permits
+from pipeline.permits import Office, lane_of
 from pipeline.settings import Settings
 from pipeline.store import connections, schema
 from pipeline.store.connections import MappingRow
@@ -84,9 +84,18 @@ class App:
     epoch: Callable[[], float] | None = None
     """Takes the place of the database's clock in counting requests, where a simulated tenant has a time of its own."""
 
+    _office: Office = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._office = Office(self.store, self.settings)
+
+    def close(self) -> None:
+        """Close what was opened for the budgets."""
+        self._office.close()
+
     def permits(self, connection: str, kind: str) -> Permits:
         """What a reader of a connection takes permits from, for a run of this kind: its account's budget."""
-        return shared_permits(self.store, self.settings, connection, lane_of(kind), self.epoch)
+        return self._office.permits(connection, lane_of(kind), self.epoch)
 
     def connection(self, name: str) -> Connected:
         """A configured connection. Raises `Unknown`, and `SettingsError` for a mapping that cannot be used."""
@@ -136,7 +145,9 @@ def open_app(
     try:
         ledger = open_ledger(settings, store)
         try:
-            yield App(settings, store, ledger, transports or {}, give_up_after_s)
+            app = App(settings, store, ledger, transports or {}, give_up_after_s)
+            with closing(app):
+                yield app
         finally:
             ledger.close()
     finally:

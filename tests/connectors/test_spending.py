@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.pacing import DAY, HOUR, MINUTE, Limit, News
-from connectors.spending import NOTHING, RESERVES, Lane, Spending, Terms, granted, kept, learned, returned
+from connectors.spending import NOTHING, RESERVES, Grant, Lane, Spending, Terms, granted, kept, learned, returned
 
 START = 1_772_409_600.0
 """A midnight UTC."""
@@ -135,7 +135,7 @@ def test_what_was_not_used_is_there_again_and_what_a_dead_holder_took_when_its_w
     spending, _ = granted(spending, now, terms, 1, 2.0)
     spending = returned(spending, now, terms, first)
     spending = spent_all(spending, now, terms, 7)
-    assert granted(spending, now, terms, 1, 2.0)[1] == (0, 62.0, 0.0, 0.0)
+    assert granted(spending, now, terms, 1, 2.0)[1] == Grant(0, 62.0)
     assert granted(spending, now + 62, terms, 1, 2.0)[1].permits == 1
 
 
