@@ -71,10 +71,19 @@ def show_parked(app: App, number: int) -> dict[str, Any]:
         }
         if row.mapping_id is not None:
             shown["mapping_version"] = connections.mapping(tx, row.mapping_id).version
-        if row.raw_digest is not None and row.raw_block is not None and row.raw_position is not None:
-            raw = vault.fetch(tx, RawRef(row.raw_digest, row.raw_block, row.raw_position))
+        raw = _raw(tx, entry)
+        if raw is not None:
             shown["raw"] = raw.decode("utf-8", errors="replace")
         return shown
+
+
+def parked_bytes(app: App, number: int) -> bytes:
+    """The very bytes an entry was parked with. Raises `Unknown`, also for an entry that has none: a refused event."""
+    with app.store.read() as tx:
+        raw = _raw(tx, _entry(parking.get(tx, number), number))
+    if raw is None:
+        raise Unknown(f"entry {number} holds no bytes of the source: `dealsync parked show {number}` says what it is")
+    return raw
 
 
 def retry_parked(
@@ -155,6 +164,13 @@ def _chosen(app: App, number: int) -> tuple[str, Entry]:
         entry = _entry(parking.get(tx, number), number)
         names = connections.names(tx)
     return names[entry.row.connection_id], entry
+
+
+def _raw(tx: Connection, entry: Entry) -> bytes | None:
+    row = entry.row
+    if row.raw_digest is None or row.raw_block is None or row.raw_position is None:
+        return None
+    return vault.fetch(tx, RawRef(row.raw_digest, row.raw_block, row.raw_position))
 
 
 def _entry(entry: Entry | None, number: int) -> Entry:

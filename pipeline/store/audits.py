@@ -44,3 +44,13 @@ def listed(tx: Connection, *, connection_id: int | None, after: int, limit: int 
         found = found.where(audits.c.connection_id == connection_id)
     for row in tx.execute(found.order_by(audits.c.id).limit(limit)):
         yield Audit(row[0], AuditRow._make(row[1:]))
+
+
+def latest(tx: Connection, *, connection_id: int | None, before: int | None, limit: int) -> list[Audit]:
+    """The latest actions, the last one first: those before number `before`, of one connection or of all."""
+    found = select(audits).order_by(audits.c.id.desc()).limit(limit)
+    if before is not None:
+        found = found.where(audits.c.id < before)
+    if connection_id is not None:
+        found = found.where(audits.c.connection_id == connection_id)
+    return [Audit(row[0], AuditRow._make(row[1:])) for row in tx.execute(found)]

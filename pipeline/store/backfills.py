@@ -121,6 +121,20 @@ def listed(
     return [BackfillRow(*row) for row in tx.execute(found.order_by(backfills.c.id).limit(limit))]
 
 
+def latest(
+    tx: Connection, *, connection_id: int | None, states: Sequence[str] | None, before: int | None, limit: int
+) -> list[BackfillRow]:
+    """The latest backfills, the last one first: those before number `before`, in these states or in any."""
+    found = select(backfills).order_by(backfills.c.id.desc()).limit(limit)
+    if connection_id is not None:
+        found = found.where(backfills.c.connection_id == connection_id)
+    if states is not None:
+        found = found.where(backfills.c.state.in_(states))
+    if before is not None:
+        found = found.where(backfills.c.id < before)
+    return [BackfillRow(*row) for row in tx.execute(found)]
+
+
 def chunks(tx: Connection, backfill_id: int) -> Iterator[ChunkRow]:
     """The chunks of a backfill in their order."""
     found = select(backfill_chunks).where(backfill_chunks.c.backfill_id == backfill_id)

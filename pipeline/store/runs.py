@@ -54,6 +54,19 @@ def latest(tx: Connection, kind: str, connection_id: int | None, limit: int) -> 
     return [dict(row) for row in tx.execute(found).mappings()]
 
 
+def listed(
+    tx: Connection, *, connection_id: int | None, kind: str | None, before: int | None, limit: int
+) -> list[dict[str, Any]]:
+    """The latest runs of any kind or of one, of one connection or of all, the last one first: those before `before`."""
+    found = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    for column, value in ((runs.c.connection_id, connection_id), (runs.c.kind, kind)):
+        if value is not None:
+            found = found.where(column == value)
+    if before is not None:
+        found = found.where(runs.c.id < before)
+    return [dict(row) for row in tx.execute(found).mappings()]
+
+
 def first_started(tx: Connection, connection_id: int) -> str | None:
     """When the first pull of a connection began."""
     first = select(runs.c.started_at).where(runs.c.kind == "pull", runs.c.connection_id == connection_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select
 
 from ledger import bulk
 from pipeline.store.tables import reconciliation_windows, verifications
@@ -49,6 +49,31 @@ def failed(tx: Connection, connection_id: int) -> list[WindowRow]:
     )
     ordered = found.order_by(reconciliation_windows.c.run_id, reconciliation_windows.c.month)
     return [WindowRow(*row) for row in tx.execute(ordered)]
+
+
+def of_run(tx: Connection, run_id: int) -> list[WindowRow]:
+    """Every window of one reconcile that is still kept."""
+    found = select(reconciliation_windows).where(reconciliation_windows.c.run_id == run_id)
+    return [WindowRow(*row) for row in tx.execute(found)]
+
+
+def failed_before(tx: Connection, connection_id: int, run_id: int, limit: int) -> list[WindowRow]:
+    """The latest windows that failed in a connection's reconciles before this one, the last one first."""
+    found = select(reconciliation_windows).where(
+        reconciliation_windows.c.connection_id == connection_id,
+        reconciliation_windows.c.state == "failed",
+        reconciliation_windows.c.run_id < run_id,
+    )
+    ordered = found.order_by(reconciliation_windows.c.run_id.desc(), reconciliation_windows.c.month)
+    return [WindowRow(*row) for row in tx.execute(ordered.limit(limit))]
+
+
+def differing(tx: Connection) -> dict[int, int]:
+    """In how many months the latest reconcile of each connection found differences; those without are left out."""
+    latest = reconciliation_windows.c.run_id == verifications.c.run_id
+    found = select(verifications.c.connection_id, func.count()).join(reconciliation_windows, latest)
+    failed = found.where(reconciliation_windows.c.state == "failed").group_by(verifications.c.connection_id)
+    return {row[0]: row[1] for row in tx.execute(failed)}
 
 
 def verified(tx: Connection) -> dict[int, Verification]:
