@@ -12,7 +12,7 @@ from edge.cli.exits import DONE, PARKED, USAGE, Failed
 from edge.cli.operator import operator
 from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Limit, NoWait, OfConnection, Quiet
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import money, summary_line
+from edge.cli.words import expectation, left, summary_line
 
 if TYPE_CHECKING:
     from pipeline.backfill_report import Outcome, Standing, Watch
@@ -207,29 +207,10 @@ def _expectation(terminal: Terminal, outcome: Outcome, currency: str) -> None:
     stands = outcome.standing
     told = stands.expected or {}
     terminal.line(
-        f"backfill {stands.id} of {stands.connection} would read {stands.total} chunks: {_told(told, currency)}"
+        f"backfill {stands.id} of {stands.connection} would read {stands.total} chunks: {expectation(told, currency)}"
     )
     for one in stands.plan_as_json():
-        terminal.line(f"{one['number']:>5}  {one['part']}: {_told(one['expected'] or {}, currency)}")
-
-
-def _told(expected: dict[str, Any], currency: str) -> str:
-    """What a dry run said, in words."""
-    if "unreadable" in expected:
-        return str(expected["unreadable"])
-    parts = [
-        f"{expected[name]:,} {word}"
-        for name, word in (
-            ("creates", "new"), ("changes", "changed"), ("no_ops", "unchanged"), ("parked", "parked"),
-            ("out_of_scope", "out of scope"), ("unreadable_chunks", "chunks that cannot be read"),
-        )
-        if expected.get(name)
-    ]  # fmt: skip
-    moved = [
-        f"{'+' if cents > 0 else ''}{money(cents, code or currency)}"
-        for code, cents in expected.get("money", {}).items()
-    ]
-    return "; ".join([", ".join(parts) or "no deals", *(moved and [f"moves {', '.join(moved)}"])])
+        terminal.line(f"{one['number']:>5}  {one['part']}: {expectation(one['expected'] or {}, currency)}")
 
 
 def _show(terminal: Terminal, found: list[Standing]) -> None:
@@ -255,19 +236,8 @@ def _row(one: Standing) -> list[object]:
 
 
 def _part(one: dict[str, Any], currency: str) -> list[object]:
-    expected = None if one["expected"] is None else _told(one["expected"], currency)
+    expected = None if one["expected"] is None else expectation(one["expected"], currency)
     return [one["number"], one["state"], f"{one['records']:,}", expected, one["part"]]
-
-
-def left(seconds: int | None) -> str | None:
-    """A time that is left, to two units: 3d 4h, 2h 5m, 4m 10s, 12s."""
-    if seconds is None:
-        return None
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3600)
-    minutes, rest = divmod(rest, 60)
-    units = [f"{number}{unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")) if number]
-    return " ".join(units[:2]) or "0s"
 
 
 def _words(one: Standing) -> str:
@@ -293,17 +263,9 @@ def _watching(terminal: Terminal, title: str) -> Iterator[Watch]:
 
 
 def _moment(option: str, text: str | None) -> str | None:
-    """A bound as an instant. A day begins at midnight UTC; a time must say its zone."""
-    if text is None:
-        return None
-    from connectors.times import instant
+    from edge.bounds import bound
 
-    day = f"{text}T00:00:00.000Z" if len(text) == len("2026-01-31") else text
-    found = instant(day)
-    if found is None:
-        raise Failed(
-            f"{option}: {text[:40]!r} is neither a day like 2026-01-31 nor a time with its zone like "
-            "2026-01-31T09:30:00Z",
-            USAGE,
-        )
-    return found
+    try:
+        return bound(text)
+    except ValueError as error:
+        raise Failed(f"{option}: {error}", USAGE) from None

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import sys
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -129,7 +128,9 @@ def _failed(error: Exception, terminal: Terminal) -> int:
     if code is None:
         if not terminal.logging:
             terminal.configure_logs("error")
-        lines, code = [_bug(error)], BUG
+        from edge.telling import reported
+
+        lines, code = [reported(error)], BUG
     else:
         lines = told(error)
     for line in lines:
@@ -139,14 +140,3 @@ def _failed(error: Exception, terminal: Terminal) -> int:
         with contextlib.suppress(typer.Exit):
             terminal.document(summary.as_json() if summary else {"error": {"code": code, "messages": lines}})
     return code
-
-
-def _bug(error: Exception) -> str:
-    """Log what nobody foresaw, with its traceback, under a number that the person can quote."""
-    import structlog
-
-    number = uuid.uuid4().hex[:12]
-    structlog.get_logger("dealsync").error("bug", report=number, exc_info=error)
-    return (
-        f"this is a bug in dealsync ({type(error).__name__}); report it with the log line that carries report={number}"
-    )

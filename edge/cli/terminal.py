@@ -188,8 +188,6 @@ def _row(cells: Sequence[str], widths: Iterable[int]) -> str:
 
 
 def _encoded(value: Mapping[str, Any], indent: int = 0) -> str:
-    """JSON for scripts: a decimal is a number there, exactly as it is stored."""
-    import msgspec
+    from edge.encoding import encoded
 
-    encoded = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode(value)
-    return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+    return encoded(value, indent).decode()

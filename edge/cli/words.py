@@ -59,6 +59,36 @@ def money(cents: int | None, currency: str | None) -> str:
     return f"{'-' if cents < 0 else ''}{whole:,}{fraction} {currency}"
 
 
+def expectation(expected: dict[str, Any], currency: str) -> str:
+    """What a dry run said, in words."""
+    if "unreadable" in expected:
+        return str(expected["unreadable"])
+    parts = [
+        f"{expected[name]:,} {word}"
+        for name, word in (
+            ("creates", "new"), ("changes", "changed"), ("no_ops", "unchanged"), ("parked", "parked"),
+            ("out_of_scope", "out of scope"), ("unreadable_chunks", "chunks that cannot be read"),
+        )
+        if expected.get(name)
+    ]  # fmt: skip
+    moved = [
+        f"{'+' if cents > 0 else ''}{money(cents, code or currency)}"
+        for code, cents in expected.get("money", {}).items()
+    ]
+    return "; ".join([", ".join(parts) or "no deals", *(moved and [f"moves {', '.join(moved)}"])])
+
+
+def left(seconds: int | None) -> str | None:
+    """A time that is left, to two units: 3d 4h, 2h 5m, 4m 10s, 12s."""
+    if seconds is None:
+        return None
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    units = [f"{number}{unit}" for number, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")) if number]
+    return " ".join(units[:2]) or "0s"
+
+
 def currency_of(state: dict[str, Any], ledger_currency: str) -> str:
     """The currency a state's amount is in."""
     found = state.get("currency")

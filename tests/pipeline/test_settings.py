@@ -268,8 +268,8 @@ webhook = {{ secrets = ["{CANARIES[1]}", {{ env = "{CANARIES[1]}" }}] }}
 
 def test_a_token_of_the_operations_api_has_a_name_and_never_its_text(write: Write, tmp_path: Path):
     (tmp_path / "finance.txt").write_text("token-canary-8\n")
-    text = '[serve]\napi_tokens = [{ env = "ANN" }, { file = "finance.txt", read_only = true }, { env = "B", name = "bob" }]'
-    found = load(write(text), {}).serve.api_tokens
+    tokens = '{ env = "ANN" }, { file = "finance.txt", read_only = true }, { env = "B", name = "bob" }'
+    found = load(write(f"[serve]\napi_tokens = [{tokens}]"), {}).serve.api_tokens
     assert [(one.name, one.read_only) for one in found] == [("ANN", False), ("finance", True), ("bob", False)]
     assert found[1].secret.reveal() == "token-canary-8"
     assert "canary" not in repr(found)
