@@ -1,4 +1,7 @@
-"""The application that `dealsync serve` serves: the webhook receiver, and beside it what monitors ask."""
+"""The application of `dealsync serve`: the webhook receiver, what monitors ask, the operations API and the pages.
+
+A webhook passes nothing on its way that is there for the others.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.counting import Counting, Level
+from edge.operations import Operations
 from edge.webhooks import PATH, Webhooks
 from pipeline.doorbell import Doorbell, doorbell
 from pipeline.faults import PipelineFault
@@ -41,11 +45,13 @@ class Served:
         self._bell = bell or doorbell(app)
         self._counting = Counting(lambda: [Level(*level) for level in levels(app)])
         self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
+        self._operations = Operations(app)
         self._rest: ASGIApp = Starlette(
             routes=[
                 Route("/livez", _alive),
                 Route("/readyz", self._answering(self._ready)),
                 Route("/metrics", self._answering(self._metrics)),
+                Mount("/", self._operations),
             ]
         )
         self._checking = threading.Lock()
@@ -62,6 +68,7 @@ class Served:
     def close(self) -> None:
         """Commit what was received, then stop looking at records."""
         self._webhooks.close()
+        self._operations.close()
         self._bell.close()
 
     def _answering(self, answer: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:

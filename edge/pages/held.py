@@ -1,0 +1,55 @@
+"""Held: the events of runs that deleted too much, to be released or discarded."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from edge.pages.forms import Form, acting, chosen, done, identified, number, opened, operator
+from edge.pages.rendering import page
+from pipeline.held import discard_held, list_held, release_held, show_held
+
+_ROWS = 100
+
+
+def listed(request: Request) -> Response:
+    """The change sets that wait, a page at a time."""
+    after = number(request, "after") or 0
+    rows = list_held(opened(request), connection=chosen(request), limit=_ROWS + 1, after=after)
+    following = rows[_ROWS - 1]["id"] if len(rows) > _ROWS else None
+    return page(request, "held.html", title="Held", rows=rows[:_ROWS], following=following, chosen=chosen(request))
+
+
+def show(request: Request) -> Response:
+    """One change set with the first of the events that wait in it."""
+    app = opened(request)
+    found = show_held(app, identified(request))
+    one = next(found)
+    waiting = list(islice(found, _ROWS))
+    title = f"Held change set {one['id']}"
+    return page(request, "held_one.html", title=title, one=one, waiting=waiting, currency=app.settings.ledger.currency)
+
+
+def release(request: Request, form: Form) -> Response:
+    """Let its events go to the ledger."""
+    set_id = identified(request)
+    release_held(opened(request), set_id, operator(request, form))
+    return done(f"/held/{set_id}", "released")
+
+
+def discard(request: Request, form: Form) -> Response:
+    """Never send its events."""
+    set_id = identified(request)
+    discard_held(opened(request), set_id, operator(request, form))
+    return done(f"/held/{set_id}", "discarded")
+
+
+ROUTES = (
+    Route("/held", listed, methods=["GET"]),
+    Route("/held/{id:int}", show, methods=["GET"]),
+    Route("/held/{id:int}/release", acting(release), methods=["POST"]),
+    Route("/held/{id:int}/discard", acting(discard), methods=["POST"]),
+)
