@@ -19,6 +19,9 @@ from connectors.times import Duration
 Cursor: TypeAlias = dict[str, Any]
 """A place in a source's changes, as a JSON object that only the source reads."""
 
+Known: TypeAlias = "Callable[[Sequence[str]], Mapping[str, Record]]"
+"""Gives the records of deals as they were last landed, by their ids; what never was, or is gone, is left out."""
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One object exactly as the source said it.
@@ -181,6 +184,11 @@ class Options(BaseModel):
         return timedelta(0)
 
 
+def nothing_known(_: Sequence[str]) -> Mapping[str, Record]:
+    """No record was ever landed, or nobody can say."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What a reader needs to know of a configured connection.
@@ -189,7 +197,8 @@ class Account:
     `options` is the source's own options model, validated. `fields` maps each kind to the record keys that the
     mapping claims. `now` is the database's clock. `give_up_after_s` bounds how long a dead other side is retried.
     `transport` is for tests and the demo: requests go there instead of to the network. `permits` is asked before every
-    request, and given back with the reader; without one, the reader keeps to the options' limits by itself.
+    request, and given back with the reader; without one, the reader keeps to the options' limits by itself. `known` is
+    for a source whose lists show less than its single reads: what did not change need not be read by itself again.
     """
 
     name: str
@@ -201,6 +210,7 @@ class Account:
     give_up_after_s: float = 30.0
     transport: httpx.BaseTransport | None = None
     permits: Permits | None = None
+    known: Known = nothing_known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from pipeline.apply import apply
 from pipeline.backfill_report import Watch, found, standing, standing_of, unwatched
 from pipeline.batch import Batch
 from pipeline.faults import Stopped
+from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.refer import read_references
 from pipeline.run import FEW, Run, scope_of
@@ -119,7 +120,8 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
     connected = app.connection(summary.connection or "")
     with app.store.write() as tx:
         scope = scope_of(tx, app.store, connected, row.id)
-    reader = connected.open_reader(app.store.now, app.permits(connected.name, "backfill"))
+    permits, known = app.permits(connected.name, "backfill"), landed(app.store, connected.name)
+    reader = connected.open_reader(app.store.now, permits, known)
     try:
         with bind(run=row.id, connection=connected.name):
             yield Run(app.store, connected, scope, reader, summary, silent, lease=lease)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -13,21 +13,20 @@ from pipeline.store import connections, inbox
 from pipeline.store.inbox import Kept, Place
 from pipeline.wiring import App
 
-State: TypeAlias = Literal["waiting", "unknown", "unreadable"]
+STATES = ("waiting", "unknown", "unreadable")
 """`waiting` for somebody to heed it, of an `unknown` event that nothing need be done about, or `unreadable`."""
-
-STATES: tuple[State, ...] = ("waiting", "unknown", "unreadable")
 
 
 def list_deliveries(
     app: App,
     *,
     connection: str | None = None,
-    state: State | None = None,
+    state: str | None = None,
     limit: int | None = None,
     after: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Deliveries in the order of their coming, at most `limit` of those behind the one with the id `after`.
+    """Deliveries in the order of their coming, at most `limit` of those behind the one with the id `after`; of one
+    connection and in one state, or in any of `STATES`.
 
     Raises `Unknown` for a connection that is not configured, and for an id that no delivery has (any more).
     """

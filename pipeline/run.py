@@ -20,6 +20,7 @@ from pipeline.batch import Batch, Scope, Seen
 from pipeline.circuit import Circuit
 from pipeline.faults import Stopped
 from pipeline.flags import told
+from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.readings import Readings, readings
 from pipeline.store import absences, checkpoints, connections, held, labels, leases, runs
@@ -226,7 +227,8 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
         log.info("run.started", kind=kind)
         reader = None
         try:
-            reader = connected.open_reader(app.store.now, app.permits(connected.name, kind))
+            known = landed(app.store, connected.name)
+            reader = connected.open_reader(app.store.now, app.permits(connected.name, kind), known)
             summary = Summary(run=scope.run_id, connection=connected.name)
             run = Run(app.store, connected, scope, reader, summary, progress, lease)
             yield run

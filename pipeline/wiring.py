@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from connectors.pacing import Permits
 from connectors.registry import source as source_named
-from connectors.source import Account, Reader, Source
+from connectors.source import Account, Known, Reader, Source, nothing_known
 from ledger.budget import Budget, SharedPurse, budget_name
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
@@ -51,8 +51,11 @@ class Connected:
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
     give_up_after_s: float = GIVE_UP_AFTER_S
 
-    def open_reader(self, now: Callable[[], str], permits: Permits | None = None) -> Reader:
-        """Open the connection's API. `now` is the database's clock; see `App.permits` for what limits its requests."""
+    def open_reader(
+        self, now: Callable[[], str], permits: Permits | None = None, known: Known = nothing_known
+    ) -> Reader:
+        """Open the connection's API. `now` is the database's clock; see `App.permits` for what limits its requests, and
+        `pipeline.landed` for what is known already."""
         account = Account(
             name=self.name,
             base_url=self.settings.base_url,
@@ -63,6 +66,7 @@ class Connected:
             give_up_after_s=self.give_up_after_s,
             transport=self.transport,
             permits=permits,
+            known=known,
         )
         return self.source.open(account)
 

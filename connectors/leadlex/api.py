@@ -16,7 +16,7 @@ from connectors.leadlex.cursor import Scan, State, Under
 from connectors.leadlex.exports import UNJOINED, Exports, Headline
 from connectors.leadlex.lists import UNEDITED, Listed, Lists
 from connectors.leadlex.options import LeadlexOptions
-from connectors.leadlex.whole import Wholeness
+from connectors.leadlex.whole import Wholeness, as_listed
 from connectors.leadlex.windows import UNCOUNTED, Fetch, Step, Windows, seconds
 from connectors.leadlex.witness import Witness
 from connectors.pacing import Timing
@@ -124,8 +124,11 @@ class LeadlexReader:
         return iter(rows)
 
     def one(self, source_id: str) -> Found | Absent:
-        """One deal by its id."""
-        return self._lists.one(source_id)
+        """One deal by its id; where we go without what lists leave out, as they show it."""
+        answer = self._lists.one(source_id)
+        if isinstance(answer, Found) and not self._options.get_one_fallback:
+            return as_listed(self._lists, answer)
+        return answer
 
     def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
         """Windows of the creation date; see `connectors.chunks`."""

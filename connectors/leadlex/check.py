@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from connectors.faults import Denied, Fault, Refused
 from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.leadlex.lists import Listed, Lists
+from connectors.leadlex.whole import left_out
 from connectors.source import Finding
 
 
 def findings(lists: Lists) -> Iterator[Finding]:
     """Try the address, the key, the right to read, the first page, the clocks, the rights to options, the webhooks.
 
-    It ends at the first finding that leaves nothing to try further, and costs three requests at most.
+    It ends at the first finding that leaves nothing to try further, and costs six requests at most.
     """
     try:
         first = lists.page({}, 1)
@@ -25,6 +26,10 @@ def findings(lists: Lists) -> Iterator[Finding]:
     yield Finding("rights", True, "may read deals")
     yield _quota(lists)
     yield _shape(first)
+    try:
+        yield from _left_out(lists, first)
+    except Fault as fault:
+        yield of_fault("whole rows", fault)
     untold = "so the newest updated_date stands in for it"
     yield of_clocks("LeadLex", first.requested_at, first.source_time, untold=untold)
     try:
@@ -71,6 +76,28 @@ def _shape(first: Listed) -> Finding:
     undated = sum(created is None for created in first.created)
     told = f", {undated} of them without a usable created_date" if undated else ""
     return Finding("first page", True, f"{len(rows.keys)} of {first.meta.total:,} deals read{told}")
+
+
+def _left_out(lists: Lists, first: Listed) -> Iterator[Finding]:
+    """Which of the mapping's keys the list leaves out, and what that costs or loses."""
+    if not lists.claimed or not first.rows.records:
+        return
+    found = left_out(lists, first.rows.records)
+    if not found:
+        yield Finding("whole rows", True, "the list shows every key that the mapping asks for")
+        return
+    keys = ", ".join(sorted(found))
+    if not lists.options.get_one_fallback:
+        message = f"the list leaves out {keys}, and get_one_fallback is off: deals go without, by whatever road"
+        yield Finding("whole rows", True, message)
+        return
+    total, day = first.meta.total or len(first.rows.keys), lists.options.day
+    message = (
+        f"the list leaves out {keys}, so each deal costs a request once and whenever it changes: about {total:,} for "
+        f"the first pull, of {day:,} a day. To go without, take these keys out of a table of your own, or set "
+        "get_one_fallback = false"
+    )
+    yield Finding("whole rows", True, message)
 
 
 def _audit_log(lists: Lists, first: Listed) -> Finding:

@@ -73,6 +73,7 @@ class Lists:
         self.quota = Quota(options)
         self.transport = _connect(account, self.quota, timing)
         self.claimed = account.fields.get(KIND, frozenset())
+        self.known = account.known
         self._slicer = Slicer(KIND, id_key="id", version_key="updated_date")
 
     def ask(self, what: Ask, read: Callable[[Answer], T]) -> T:

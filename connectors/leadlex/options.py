@@ -33,7 +33,8 @@ class LeadlexOptions(Options):
     `use_csv_export` (section 15): sweeps hold the ids of a CSV export against the list. `export_limit`: rows asked for
     in one export; exactly so many count as cut off. `exports_per_hour`: what the vendor allows a workspace.
     `use_audit_log` (section 14): pulls read deletions from the audit log, which takes an admin key.
-    `get_one_fallback` (section 3): read a row by itself when the list leaves out a key that a single read shows.
+    `get_one_fallback` (section 3): read a row by itself when it is new or changed and the list leaves out a key that a
+    single read shows; otherwise such keys are gone without, in single reads as well.
     """
 
     amount_unit: Literal["major", "minor"] = "major"

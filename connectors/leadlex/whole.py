@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 import msgspec
 
+from connectors.faults import Unintelligible
 from connectors.leadlex.cursor import State
 from connectors.leadlex.lists import Listed, Lists
+from connectors.leadlex.windows import seconds
 from connectors.source import Found, Record
+from connectors.times import instant, shifted
 from deals.identity import digest
+from mappings.vocabulary import slug
 
-THIN = "the list leaves out keys that a single read shows, so such deals were read by themselves, at a request each"
+THIN = "the list leaves out keys that a single read shows, so a deal is read by itself when it is new or has changed"
 
 _LOOKED_AT = 100
 _SAMPLES = 3
 _REMEMBERED = 5_000
+_A_MOMENT = timedelta(seconds=1)
+_PAGES = 5
 _ENDED = (b'"won"', b'"lost"')
+_SAME_STATUS = {"active": "open"}
+"""Lists say the one, single reads the other (section 6)."""
+
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_text = msgspec.json.Decoder(str)
 
 
 class Wholeness:
     """Finds out once which of the claimed keys the list leaves out, and completes the rows that lack them.
 
-    A key that is absent everywhere proves nothing: `currency` is absent where none was given. So a few rows that lack
-    the most are read by themselves and compared; won and lost ones first, since those have the most to show.
+    For a row whose deal is known whole already, and has not changed since, what is known stands: so a deal costs a
+    request when it is new and when it has changed, and a sweep costs what its pages do.
     """
 
     def __init__(self, lists: Lists, state: State) -> None:
@@ -55,48 +68,106 @@ class Wholeness:
         """
         records = listed.rows.records
         if not self._judged and records:
-            self._judge(records)
+            found = left_out(self._lists, records)
+            self._judged, self._missing = found is not None, found or frozenset()
         if not self._missing:
             return records
-        whole = (self._whole(record) for record in records)
+        thin = [record.source_id for record in records if not self._missing <= _keys(record.raw)]
+        known = self._lists.known(thin) if thin else {}
+        whole = (self._whole(record, known.get(record.source_id)) for record in records)
         return [record for record in whole if record is not None]
 
-    def _whole(self, record: Record) -> Record | None:
-        if self._missing <= _keys(record.raw):
+    def _whole(self, record: Record, known: Record | None) -> Record | None:
+        keys = _keys(record.raw)
+        if self._missing <= keys:
             return record
         name = digest(record.raw)
         if self._done.get(record.source_id) == name:
             return None
+        if known is not None and self._stands_for(known, record):
+            return known
         answer = self._lists.one(record.source_id)
         if len(self._done) < _REMEMBERED:
             self._done[record.source_id] = name
         return answer.record if isinstance(answer, Found) else None
 
-    def _judge(self, records: list[Record]) -> None:
-        lacking = []
-        for record in records[:_LOOKED_AT]:
-            keys = _keys(record.raw)
-            if absent := self._lists.claimed - keys:
-                lacking.append((not _ended(record.raw), -len(absent), absent, record))
-        lacking.sort(key=lambda one: one[:2])
-        compared = 0
-        for _, _, absent, record in lacking[:_SAMPLES]:
-            answer = self._lists.one(record.source_id)
-            if isinstance(answer, Found):
-                compared += 1
-                self._missing |= absent & _keys(answer.record.raw)
-        self._judged = compared > 0 or not lacking
+    def _stands_for(self, known: Record, row: Record) -> bool:
+        """Whether a record that is known came from a single read, and is still what the row shows a part of."""
+        if row.version is None or known.version != row.version or not self._missing & _keys(known.raw):
+            return False
+        shown, held = _fields(row.raw), _fields(known.raw)
+        return all(key in held and _alike(shown[key], held[key]) for key in shown.keys() & self._lists.claimed)
+
+
+def left_out(lists: Lists, records: Sequence[Record]) -> frozenset[str] | None:
+    """The claimed keys that the list leaves out of its rows; None where that could not be found out.
+
+    A key that is absent everywhere proves nothing: `currency` is absent where none was given. So a few rows that lack
+    the most are read by themselves and compared; won and lost ones first, since those have the most to show.
+    """
+    lacking = []
+    for record in records[:_LOOKED_AT]:
+        if absent := lists.claimed - _keys(record.raw):
+            lacking.append((not _ended(record.raw), -len(absent), absent, record))
+    lacking.sort(key=lambda one: one[:2])
+    compared, missing = 0, frozenset[str]()
+    for _, _, absent, record in lacking[:_SAMPLES]:
+        answer = lists.one(record.source_id)
+        if isinstance(answer, Found):
+            compared += 1
+            missing |= absent & _keys(answer.record.raw)
+    return missing if compared or not lacking else None
+
+
+def as_listed(lists: Lists, found: Found) -> Found:
+    """A deal in the shape that lists have, for who goes without what they leave out: else a single read would bring a
+    value, and the next list would take it away again.
+
+    Raises `Unintelligible` where the list does not show the deal.
+    """
+    shown = lists.claimed & _keys(found.record.raw)
+    known = lists.known([found.record.source_id]).get(found.record.source_id)
+    if known is not None and shown <= _keys(known.raw):
+        return found
+    created = instant(_value(_fields(found.record.raw).get("created_date")))
+    if created is not None:
+        bounds = {"created_after": shifted(created, -_A_MOMENT), "created_before": shifted(created, _A_MOMENT)}
+        around = {name: seconds(bound) for name, bound in bounds.items()}
+        for number in range(1, _PAGES + 1):
+            page = lists.page(around, number)
+            for record in page.rows.records:
+                if record.source_id == found.record.source_id:
+                    return Found(record, page.requested_at)
+            if not page.rows.keys:
+                break
+    raise Unintelligible("the list does not show it where its created_date says, and a single read shows more keys")
 
 
 def _keys(raw: bytes) -> frozenset[str]:
+    return frozenset(_fields(raw))
+
+
+def _fields(raw: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return frozenset(_object.decode(raw))
+        return _object.decode(raw)
     except (msgspec.DecodeError, RecursionError):
-        return frozenset()
+        return {}
 
 
 def _ended(raw: bytes) -> bool:
+    return bytes(_fields(raw).get("status", b"")) in _ENDED
+
+
+def _alike(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Whether two values mean the same: lists and single reads spell words in their own ways."""
+    if bytes(one) == bytes(other):
+        return True
+    words = [_value(one), _value(other)]
+    return None not in words and len({_SAME_STATUS.get(word := slug(text or ""), word) for text in words}) == 1
+
+
+def _value(raw: msgspec.Raw | None) -> str | None:
     try:
-        return bytes(_object.decode(raw).get("status", b"")) in _ENDED
-    except (msgspec.DecodeError, RecursionError):
-        return False
+        return None if raw is None else _text.decode(raw)
+    except msgspec.DecodeError:
+        return None

@@ -14,7 +14,7 @@ from connectors.leadlex.simulator import PREFIX, TOKEN, LeadlexSimulator
 from connectors.pacing import Timing
 from connectors.simulated_crm import SimulatedCrm
 from connectors.simulation import SimClock
-from connectors.source import Account
+from connectors.source import Account, Known, nothing_known
 
 _: type[SimulatedCrm] = LeadlexSimulator
 
@@ -29,7 +29,14 @@ class Tenant(LeadlexSimulator):
     def __init__(self, deals: int = 30, *, seed: int = 0, clock: SimClock | None = None, **switches: Any) -> None:
         super().__init__(seed, deals, clock, switches=Switches(**{"date_header": True, **switches}))
 
-    def reader(self, *, claimed: frozenset[str] = CLAIMED, limited: bool = False, **options: Any) -> LeadlexReader:
+    def reader(
+        self,
+        *,
+        claimed: frozenset[str] = CLAIMED,
+        limited: bool = False,
+        known: Known = nothing_known,
+        **options: Any,
+    ) -> LeadlexReader:
         """A reader with pages of ten; without limits of its own, unless they are what is tried."""
         account = Account(
             name="firm",
@@ -39,6 +46,7 @@ class Tenant(LeadlexSimulator):
             fields={"deals": claimed},
             now=self.clock.text,
             transport=self.transport(),
+            known=known,
         )
         return LeadlexReader(account, timing=Timing(self.clock.monotonic, self.clock.sleep, Random(1)))
 

@@ -10,17 +10,20 @@ import pytest
 from connectors.leadlex.api import LeadlexReader
 from connectors.simulated_wire import html, refused, reset
 from connectors.source import Finding
-from tests.connectors.leadlex.reading import Tenant
+from tests.connectors.leadlex.reading import CLAIMED, Tenant
 
 
 def found(reader: LeadlexReader) -> dict[str, Finding]:
     return {finding.what: finding for finding in reader.check()}
 
 
+REST = ["whole rows", "clocks", "webhooks"]
+
+
 def test_a_healthy_workspace_is_well_in_every_respect():
     tenant = Tenant(30, requests_per_day=100)
     findings = found(tenant.reader(limited=True))
-    assert list(findings) == ["address", "credentials", "rights", "quota", "first page", "clocks", "webhooks"]
+    assert list(findings) == ["address", "credentials", "rights", "quota", "first page", *REST]
     assert all(finding.ok and finding.fault is None for finding in findings.values())
     assert findings["quota"].message == "99 of 100 requests are left today; pulls by schedule are at least 2.0 h apart"
     assert findings["first page"].message == "10 of 30 deals read"
@@ -105,3 +108,17 @@ def test_clocks_that_differ_are_told(by: timedelta, way: str):
 
 def test_a_workspace_that_does_not_tell_its_time_is_well():
     assert found(Tenant(5, date_header=False).reader())["clocks"].ok
+
+
+WANTED = CLAIMED | {"closed_date", "related_company_id"}
+
+
+def test_keys_that_lists_leave_out_are_named_with_what_they_cost():
+    tenant = Tenant(30, thin_rows=True)
+    finding = found(tenant.reader(claimed=WANTED))["whole rows"]
+    assert "closed_date" in finding.message
+    assert "about 30 for the first pull" in finding.message
+    assert tenant.asked <= 6
+    off = found(tenant.reader(claimed=WANTED, get_one_fallback=False))["whole rows"]
+    assert "deals go without" in off.message
+    assert "whole rows" in found(Tenant(30).reader(claimed=WANTED))

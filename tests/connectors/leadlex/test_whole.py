@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
+
+from connectors.faults import Unintelligible
+from connectors.leadlex.lists import UNEDITED
 from connectors.leadlex.whole import THIN
+from connectors.simulated_wire import saying
+from connectors.source import Found, Known, Record
+from connectors.times import instant
 from tests.connectors.leadlex.reading import CLAIMED, Tenant
 from tests.connectors.pulls import Pulls, swept
 
@@ -69,12 +77,76 @@ def test_a_thin_list_costs_nothing_where_the_mapping_asks_for_no_more():
     assert singles(tenant) == 0
 
 
-def test_the_fallback_can_be_switched_off():
+def test_where_the_fallback_is_off_a_deal_has_one_shape_on_every_road():
     tenant = Tenant(15, thin_rows=True)
     pulls = Pulls(lambda: tenant.reader(claimed=WANTED, get_one_fallback=False))
     pulls.pull()
     assert singles(tenant) == 0
     assert pulls.ids == set(tenant.ids())
+    reader = tenant.reader(claimed=WANTED, get_one_fallback=False)
+    for one in tenant.ids():
+        found = reader.one(one)
+        assert isinstance(found, Found)
+        assert found.record.raw == pulls.held[one]
+
+
+def test_where_the_fallback_is_off_a_deal_that_no_list_shows_is_not_taken_for_less_than_it_is():
+    tenant = Tenant(15, thin_rows=True)
+    nothing = saying(b'{"data":{"deals":[]},"meta":{"page":1,"per_page":10,"total":0}}')
+    tenant.faults.sometimes(1.0, nothing, lambda request: request.path.endswith("/deals"))
+    with pytest.raises(Unintelligible, match="the list does not show it"):
+        tenant.reader(claimed=WANTED, get_one_fallback=False).one(tenant.ids()[0])
+
+
+def known_of(pulls: Pulls) -> Known:
+    """What a store that the pulls landed in would say."""
+
+    def known(ids: Sequence[str]) -> dict[str, Record]:
+        dates = {one: json.loads(pulls.held[one])["updated_date"] for one in ids if one in pulls.held}
+        return {one: Record(one, instant(at) or UNEDITED, pulls.held[one], "deals") for one, at in dates.items()}
+
+    return known
+
+
+def test_a_sweep_reads_no_deal_by_itself_that_is_known_whole_and_has_not_changed():
+    tenant = Tenant(40, thin_rows=True)
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    pulls.pull()
+    before = singles(tenant)
+    pages = list(tenant.reader(claimed=WANTED, known=known_of(pulls)).everything(pulls.cursor))
+    assert singles(tenant) == before
+    assert {record.source_id: record.raw for page in pages for record in page.records} == pulls.held
+    edited, new = tenant.ids()[3], tenant.create()
+    tenant.edit(edited, estimated_value=7)
+    list(tenant.reader(claimed=WANTED, known=known_of(pulls)).everything(pulls.cursor))
+    assert singles(tenant) - before == 2
+    asked = [call.path.rpartition("/")[2] for call in tenant.log if "/deals/" in call.path]
+    assert set(asked[-2:]) == {edited, new}
+
+
+def test_a_change_that_left_the_clock_alone_is_read_by_itself():
+    tenant = Tenant(15, thin_rows=True, words="list")
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    pulls.pull()
+    one = tenant.ids()[0]
+    held = json.loads(pulls.held[one])
+    for key, value in (("estimated_value", 123.5), ("owner_user_id", "somebody"), ("stage", "Elsewhere")):
+        changed = json.dumps(held | {key: value}).encode()
+        before, known = singles(tenant), known_of(pulls)
+        pulls.held[one] = changed
+        list(tenant.reader(claimed=WANTED, known=known).everything(pulls.cursor))
+        assert singles(tenant) - before == 1, key
+        pulls.held[one] = json.dumps(held).encode()
+
+
+def test_a_deal_that_is_known_from_a_list_only_is_read_by_itself():
+    tenant = Tenant(15, thin_rows=True)
+    thin = Pulls(lambda: tenant.reader(claimed=CLAIMED))
+    thin.pull()
+    assert singles(tenant) == 0
+    pages = list(tenant.reader(claimed=WANTED, known=known_of(thin)).everything(None))
+    assert singles(tenant) >= 15
+    assert all("closed_date" in json.loads(record.raw) for page in pages for record in page.records)
 
 
 def test_deals_gone_between_the_list_and_the_single_read_are_left_out():
