@@ -65,15 +65,6 @@ def work(app: App, backfill_id: int, *, most: int | None = None, watch: Watch = 
             return run.summary
 
 
-def waiting(app: App) -> list[str]:
-    """The configured connections that have a backfill which may be gone on with, and which nobody works on.
-
-    A connection that a person has paused is left alone; a backfill by hand goes on all the same.
-    """
-    with app.store.read() as tx:
-        return [name for name in sorted(app.settings.connections) if _due(tx, name)]
-
-
 def work_on(app: App, connection: str) -> bool:
     """Read one chunk of the first backfill of a connection that is due; whether there is more to do at once.
 

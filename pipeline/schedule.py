@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from pipeline import settings
 from pipeline.faults import Interrupted
-from pipeline.store import asked, connections, hints, inbox, leases, outbox, pauses, runs
+from pipeline.store import asked, backfills, connections, hints, inbox, leases, outbox, pauses, runs
 from pipeline.store.connections import ConnectionRow
 from pipeline.store.session import now
 from pipeline.wiring import App
@@ -76,13 +76,13 @@ def next_start(name: str, every: timedelta, least: timedelta, history: Sequence[
 
 
 def due(app: App) -> list[Due]:
-    """What should be started now: pulls, sweeps and reconciles by their intervals, fetches and the publisher when
-    something waits.
+    """What should be started now: pulls, sweeps and reconciles by their intervals, fetches, backfills and the publisher
+    when something waits.
 
     Of a connection's own verbs the one that has waited longest. A connection that was never pulled is due at once. One
     whose source refuses us is left alone until a run by hand succeeds, a paused one until it is resumed. What a person
-    has asked for is a run by hand: it goes first, and is done once. Nothing is written: a message sent twice finds the
-    lease taken, or nothing left to do.
+    has asked for is a run by hand: it goes first, and is done once. So is a backfill: one that is refused stops itself.
+    Nothing is written: a message sent twice finds the lease taken, or nothing left to do.
     """
     with app.store.read() as tx:
         instant = now(tx)
@@ -100,6 +100,8 @@ def due(app: App) -> list[Due]:
             left_alone = row is None or row.state == "refused" or row.id in paused
             if row is not None and (row.id in unread or (row.id in wanted and not left_alone)):
                 found.append(Due("fetch", name))
+            if row is not None and row.id not in paused and backfills.due(tx, row.id, instant):
+                found.append(Due("backfill", name))
         if _publish_due(tx, instant, moment):
             found.append(Due("publish", ""))
     return found

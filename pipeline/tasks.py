@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from functools import cache
 
 import structlog
@@ -29,6 +30,9 @@ EXPECTED = (Fault, PipelineFault, LedgerFault)
 
 PATIENCE_S = 5.0
 """A task does not sit out an outage: it ends, and the next tick rings again."""
+
+_held_open = ExitStack()
+"""Keeps this process's app open: what nobody holds is collected, and takes the ledger's threads along."""
 
 
 @shared_task(name="pull", queue="pull", throws=EXPECTED)
@@ -85,8 +89,6 @@ def tick(**_: object) -> None:
     """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget old deliveries."""
     for work in schedule.due(_app()):
         ring(work.verb, **({"connection": work.connection} if work.connection else {}))
-    for connection in backfill_work.waiting(_app()):
-        ring("backfill", connection=connection)
     with _app().store.write() as tx:
         inbox.forget(tx)
 
@@ -111,6 +113,6 @@ def ring(verb: str, **ids: str) -> None:
 @cache
 def _app() -> App:
     """This process's own store and ledger, opened by its first task: never before a fork."""
-    app = open_app(load(None, os.environ), give_up_after_s=PATIENCE_S).__enter__()
+    app = _held_open.enter_context(open_app(load(None, os.environ), give_up_after_s=PATIENCE_S))
     app.ledger = Sieve(app.ledger)
     return app

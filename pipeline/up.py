@@ -95,7 +95,6 @@ class Crew:
 
     def _due(self) -> Iterable[Due]:
         found = schedule.due(self._app)
-        found += [Due("backfill", name) for name in backfill_work.waiting(self._app)]
         if time.monotonic() >= self._forgets_at:
             found.append(Due("forget", ""))
         return found

@@ -10,7 +10,7 @@ from pipeline import schedule
 from pipeline.ask import ask_backfill, ask_on, ask_run
 from pipeline.audit import Operator, list_audits
 from pipeline.backfill import cancel
-from pipeline.backfill_work import waiting, work_on
+from pipeline.backfill_work import work_on
 from pipeline.faults import Busy, Unknown
 from pipeline.pause import pause
 from pipeline.publish import publish
@@ -19,7 +19,7 @@ from pipeline.reconcile import reconcile
 from pipeline.schedule import Due
 from pipeline.sweep import sweep
 from pipeline.wiring import App
-from tests.pipeline.world import NAME
+from tests.pipeline.world import NAME, waiting
 
 ANN = Operator("ann", "finance asks")
 

@@ -16,7 +16,7 @@ from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Request, rate_limited, refused
 from pipeline.backfill import cancel, pause, resume, retry, start
 from pipeline.backfill_report import Standing, listed, standing
-from pipeline.backfill_work import waiting, work, work_on
+from pipeline.backfill_work import work, work_on
 from pipeline.faults import Busy, StaleLease, Stopped, Unknown
 from pipeline.fetch import fetch
 from pipeline.publish import publish
@@ -25,7 +25,7 @@ from pipeline.schedule import due
 from pipeline.store import backfills, leases
 from pipeline.store.tables import events
 from pipeline.wiring import App
-from tests.pipeline.world import NAME, by_type, history, ledger_states, projected, rows
+from tests.pipeline.world import NAME, by_type, history, ledger_states, projected, rows, waiting
 
 ALL = (None, None)
 MIDDLE = "2025-03-01T00:00:00.000Z"
@@ -303,7 +303,7 @@ def test_the_tick_finds_a_backfill_that_nobody_rang_for(app: App):
         assert waiting(app) == []
         with pytest.raises(Busy):
             work(app, 1)
-    assert [one.verb for one in due(app)] == ["pull"]
+    assert [one.verb for one in due(app)] == ["pull", "backfill"]
     work(app, 1)
     assert waiting(app) == []
 

@@ -12,12 +12,11 @@ from connectors.simulated_wire import refused
 from pipeline.backfill import cancel, resume, start
 from pipeline.backfill_preview import preview
 from pipeline.backfill_report import Standing, expected
-from pipeline.backfill_work import waiting
 from pipeline.invariants import doctor
 from pipeline.pull import pull
 from pipeline.store.tables import metadata
 from pipeline.wiring import App
-from tests.pipeline.world import NAME, projected, rows
+from tests.pipeline.world import NAME, projected, rows, waiting
 
 ALL = (None, None)
 BESIDES = {"runs", "backfills", "backfill_chunks", "leases", "audits", "budgets", "mapping_versions", "connections"}

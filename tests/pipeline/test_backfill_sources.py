@@ -18,11 +18,10 @@ from pipeline import settings
 from pipeline.backfill import resume, start
 from pipeline.backfill_preview import preview
 from pipeline.backfill_report import Standing, standing
-from pipeline.backfill_work import waiting
 from pipeline.pull import pull
 from pipeline.wiring import App, migrate, open_app
 from tests.pipeline.test_backfill import in_database
-from tests.pipeline.world import projected, rows
+from tests.pipeline.world import projected, rows, waiting
 
 ALL = (None, None)
 CONFIG = """\

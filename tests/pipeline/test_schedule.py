@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from connectors.faults import Refused
+from connectors.leadlex.simulated_switches import Switches
+from connectors.leadlex.simulator import LeadlexSimulator
 from connectors.planhat.simulator import PlanhatSimulator
 from ledger.port import LedgerUnavailable
 from pipeline import schedule
@@ -18,12 +21,14 @@ from pipeline.audit import Operator
 from pipeline.pause import pause, resume
 from pipeline.publish import publish
 from pipeline.pull import pull
+from pipeline.reconcile import reconcile
 from pipeline.schedule import JITTER, LONGEST_JITTER, Attempt, Due, next_start
 from pipeline.status import status
 from pipeline.store import connections, leases, runs
 from pipeline.store.session import later, now
 from pipeline.sweep import sweep
 from pipeline.wiring import App
+from tests.pipeline.test_backfill_sources import world
 from tests.pipeline.test_publish import Moody
 from tests.pipeline.world import NAME
 
@@ -122,6 +127,35 @@ def test_a_small_quota_stretches_the_interval(app: App, monkeypatch: pytest.Monk
     options = type(app.settings.connection(NAME).options)
     monkeypatch.setattr(options, "least_interval", lambda _: timedelta(hours=2))
     assert names(app) == []
+
+
+def test_a_day_of_the_smallest_leadlex_plan_is_enough_for_whatever_the_schedule_starts(tmp_path: Path, sqlite_url: str):
+    """However often the settings want to pull: the tenant allows 100 calls a day, and counts them itself."""
+    crm = LeadlexSimulator(seed=3, deals=60, switches=Switches(requests_per_day=100))
+    begun = (crm.clock.now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    crm.clock.advance(begun - crm.clock.now)
+    with world(tmp_path, sqlite_url, "leadlex", crm, plan="starter", requests_per_minute=1000, requests_per_day=80) as app:
+        chosen = app.settings.connection("eu")
+        least = max(timedelta(minutes=1), chosen.options.least_interval())
+        verbs = {"pull": (pull, timedelta(minutes=1)), "sweep": (sweep, chosen.sweep_every)}
+        verbs["reconcile"] = (reconcile, chosen.reconcile_every)
+        histories = {verb: [Attempt(0, begun - every, False)] for verb, (_, every) in verbs.items()}
+        while True:
+            starts = {
+                verb: next_start(f"eu {verb}", max(every, least), least, histories[verb])
+                for verb, (_, every) in verbs.items()
+            }
+            verb = min(starts, key=lambda one: starts[one])
+            at = max(starts[verb], crm.clock.now)
+            if at >= begun + timedelta(days=1):
+                break
+            crm.clock.advance(at - crm.clock.now)
+            verbs[verb][0](app, "eu")
+            histories[verb].insert(0, Attempt(histories[verb][0].run + 1, at, False))
+    pulls = len(histories["pull"]) - 1
+    assert (pulls >= 10, len(histories["sweep"]) - 1, len(histories["reconcile"]) - 1) == (True, 1, 1)
+    assert len(crm.log) <= 80, "and a fifth is left to the customer's other integrations"
+    assert {call.status for call in crm.log} == {200}
 
 
 def test_a_source_that_refuses_us_is_left_alone_until_a_run_by_hand_succeeds(app: App, crm: PlanhatSimulator):

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from deals.identity import decode_json
+from pipeline import schedule
 from pipeline.browse import list_deals
 from pipeline.store.tables import events, outbox, receipts
 from pipeline.wiring import App
@@ -58,6 +59,11 @@ def ledger_states(app: App) -> dict[str, dict[str, Any]]:
         state = dict(deal.state)
         held[deal.external_id] = {**state.pop("custom", {}), **state}
     return held
+
+
+def waiting(app: App) -> list[str]:
+    """The connections that have a backfill to be gone on with."""
+    return [one.connection for one in schedule.due(app) if one.verb == "backfill"]
 
 
 def projected(app: App) -> dict[str, dict[str, Any]]:
