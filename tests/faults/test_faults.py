@@ -1,0 +1,89 @@
+"""What must be survived: each fault befalls a whole deployment of real processes, and afterwards every invariant holds.
+
+`make test` lets all of them befall one deployment, one after the other; `make test-long` gives each its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import faults
+from tests.faults.faults import judged, quiet
+from tests.faults.judge import gathered
+from tests.faults.topology import Topology
+
+SEED = 11
+Fault = Callable[[Topology], object]
+
+
+@pytest.fixture
+def topology(tmp_path: Path) -> Iterator[Topology]:
+    with Topology(tmp_path, SEED).running() as topology:
+        topology.ready()
+        quiet(topology)
+        yield topology
+
+
+BROKER: list[Fault] = [
+    faults.broker_killed,
+    faults.broker_flushed,
+    faults.broker_paused,
+    faults.broker_read_only,
+    faults.broker_out_of_memory,
+    faults.messages_maltreated,
+]
+STORE: list[Fault] = [
+    faults.store_restarted,
+    faults.store_killed,
+    faults.sessions_terminated,
+    faults.commits_unanswered,
+    faults.disk_full,
+    faults.log_disk_full,
+]
+OTHERS: list[Fault] = [faults.receipts_unanswered, faults.ledger_away, faults.sources_ill, faults.network_cut]
+
+
+def name_of(fault: Fault) -> str:
+    return fault.__name__.replace("_", " ")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("several", [BROKER, [*STORE, *OTHERS]], ids=["of the broker", "of the store and of others"])
+def test_faults_one_after_the_other_cost_no_event_and_double_none(topology: Topology, several: list[Fault]):
+    for fault in topology.random.sample(several, len(several)):
+        with topology.people.at_work():
+            fault(topology)
+        quiet(topology)
+    judged(topology)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("fault", [*BROKER, *STORE, *OTHERS], ids=name_of)
+def test_a_fault_by_itself_three_times_over_costs_no_event_and_doubles_none(topology: Topology, fault: Fault):
+    for _ in range(3):
+        with topology.people.at_work():
+            fault(topology)
+            time.sleep(1)
+    judged(topology)
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_that_slept_past_its_lease_writes_nothing_when_it_wakes(topology: Topology):
+    faults.asleep_past_its_lease(topology)
+    judged(topology)
+    assert "was taken over while we were away" in (topology.folder / "worker-1.log").read_text()
+
+
+@pytest.mark.timeout(300)
+def test_what_nobody_was_rung_for_is_found(topology: Topology):
+    """Every message is lost, then the people go home: nobody will ever ring again for what they did."""
+    with faults.messages_lost(topology), topology.people.at_work(every_s=0.03):
+        time.sleep(1.5)
+    judged(topology)
+    assert topology.messages.met["dropped"] > 0
+    assert gathered(topology).store["inbox"]

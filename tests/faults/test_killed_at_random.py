@@ -1,0 +1,28 @@
+"""Somebody is killed at random, again and again, while people work: nothing is lost, doubled or out of order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults.faults import judged, kill_at_random, quiet
+from tests.faults.topology import Topology
+
+KILLS = int(os.environ.get("DEALSYNC_KILLS", "20"))
+SEED = int(os.environ.get("DEALSYNC_SEED", "1"))
+
+
+@pytest.mark.timeout(1800)
+def test_workers_beats_receivers_and_ledgers_killed_at_random_lose_and_double_nothing(tmp_path: Path):
+    """`make chaos` kills two hundred times."""
+    topology = Topology(tmp_path, SEED)
+    with topology.running():
+        topology.ready()
+        with topology.people.at_work():
+            met = kill_at_random(topology, KILLS)
+        judged(topology)
+        assert sum(met.values()) == KILLS
+        assert topology.died == [], "somebody ended that nobody had killed"
+        quiet(topology)
