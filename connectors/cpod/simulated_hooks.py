@@ -112,17 +112,38 @@ class Hooks:
             "payload": {"id": deal["id"], "stage": deal["stage"], "version": deal["version"]},
         }
         self.history.append((self._clock.now, event))
-        while self.history[0][0] < self._clock.now - KEPT:
-            self.history.popleft()
+        self._forget()
         for hook in self.registered.values():
             if hook.sender is not None and hook.record["enabled"]:
                 hook.sender.send(self._delivery(event, hook))
+
+    def events(self, query: Mapping[str, str]) -> list[Fields]:
+        """The event history as it is asked for: `since`, `types` (comma-separated), `resourceType`, `limit`."""
+        self._forget()
+        types, kind = query.get("types"), query.get("resourceType", "deal")
+        found = [
+            event
+            for _, event in self.history
+            if event["timestamp"] >= query.get("since", "")
+            and (types is None or event["type"] in types.split(","))
+            and event["resourceType"] == kind
+        ]
+        return found[: int(query.get("limit", "100"))]
+
+    def audited(self, query: Mapping[str, str]) -> list[Fields]:
+        """The audit events, oldest first: those behind `after_sequence`, `limit` of them."""
+        after = int(query.get("after_sequence", "0"))
+        return self.audit[after : after + int(query.get("limit", "500"))]
 
     def run(self) -> None:
         """Carry out the deliveries that are due."""
         for hook in list(self.registered.values()):
             if hook.sender is not None:
                 hook.sender.run()
+
+    def _forget(self) -> None:
+        while self.history and self.history[0][0] < self._clock.now - KEPT:
+            self.history.popleft()
 
     def _delivery(self, event: Fields, hook: Hook) -> Build:
         body = json_answer(event).body

@@ -15,6 +15,8 @@ class Switches:
     token_life_s: int = 3600
     camel_token: bool = False
     """The token endpoint answers `accessToken` and `expiresIn`."""
+    refresh_token: bool = False
+    """The token endpoint's answer bears a refresh token as well."""
     app_id: str | None = None
     """The client is an application's: its tokens bear this, what it writes is stamped, and it sees only that."""
     own_records: bool = False
@@ -36,9 +38,9 @@ class Switches:
     over_limit: Literal["clamp", "refuse"] = "clamp"
     page_size_ignored: bool = False
     """Pages have 50 rows, whatever is asked for."""
-    cursor_life_s: int | None = None
-    """A cursor older than this is answered 400; by the contract's assumption 3600. None: they live for ever, which a
-    tenant needs that is read over several days of a small quota."""
+    cursor_life_s: int | None = 3600
+    """A cursor older than this is answered 400. None: they live for ever, which a tenant needs that is read over some
+    days of a small quota."""
     ignored_params: frozenset[str] = frozenset()
     """Parameters this server pays no heed to although it knows them: `stage`, `include_deleted`, `updated_after`..."""
     refuse_unknown_params: bool = False
@@ -70,6 +72,10 @@ class Switches:
     """Reopening a closed deal takes its `actual_close_date` away."""
     version_moves: bool = True
     """A change raises `version`."""
+
+    # -- webhooks and logs (section 13)
+    audit_scope: bool = False
+    """The caller may read the audit events; otherwise 403."""
 
     # -- people (section 8)
     users_listed: bool = True

@@ -42,8 +42,9 @@ class Desk:
         now, life = self._clock.now.timestamp(), self._switches.token_life_s
         token = self._jwt(int(now), life)
         self._good[token] = now + life
-        names = ("accessToken", "tokenType", "expiresIn") if self._switches.camel_token else _SNAKE
-        return dict(zip(names, (token, "Bearer", life), strict=True))
+        names = _CAMEL if self._switches.camel_token else _SNAKE
+        told = (token, "Bearer", life, *((f"refresh-{self.issued}",) if self._switches.refresh_token else ()))
+        return dict(zip(names, told, strict=False))
 
     def accepts(self, request: Request) -> bool:
         """Whether the request bears a good token."""
@@ -63,7 +64,8 @@ class Desk:
         return ".".join((*parts, seal))
 
 
-_SNAKE = ("access_token", "token_type", "expires_in")
+_SNAKE = ("access_token", "token_type", "expires_in", "refresh_token")
+_CAMEL = ("accessToken", "tokenType", "expiresIn", "refreshToken")
 
 
 def _packed(value: dict[str, Any]) -> str:

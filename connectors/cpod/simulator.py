@@ -118,11 +118,10 @@ class CpodSimulator(WriteApi):
                 return self._people("persons", rest, request)
             case ("api", "v1", "integration", "webhooks", *rest) if len(rest) < 2:
                 return self._webhooks(rest[0] if rest else None, request)
-            case ("api", "v1", "audit-events"):
-                return json_answer({"data": self.hooks.audit[-500:], "total": len(self.hooks.audit)})
+            case ("api", "v1", "audit-events", *rest) if len(rest) < 2:
+                return self._audited(rest[0] if rest else None, request)
             case ("api", "v1", "events"):
-                since = request.query.get("since", "")
-                return json_answer({"data": [e for _, e in self.hooks.history if e["timestamp"] >= since]})
+                return json_answer({"data": self.hooks.events(request.query)})
         raise Turned(404, "not found")
 
     def _deals(self, deal_id: str | None, request: Request) -> Answer:
@@ -179,6 +178,13 @@ class CpodSimulator(WriteApi):
             return json_answer(by_id[rest[0]])
         served = {person_id: encode(person) for person_id, person in by_id.items()}
         return self._lister.answer(name, request.query, Rows(sorted(served), served.get, None, None))
+
+    def _audited(self, sequence: str | None, request: Request) -> Answer:
+        if not self.switches.audit_scope:
+            raise Turned(403, "reading audit events needs an admin scope")
+        if sequence is None:
+            return json_answer({"data": self.hooks.audited(request.query), "total": len(self.hooks.audit)})
+        return json_answer({str(entry["sequence_id"]): entry for entry in self.hooks.audit}[sequence])
 
     def _webhooks(self, hook_id: str | None, request: Request) -> Answer:
         registered, now = self.hooks.registered, self.clock.text()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
-from connectors.simulated_wire import rate_limited
+from connectors.faults import Unavailable
+from connectors.simulated_wire import Request, rate_limited
 from connectors.simulation import Call
 from connectors.source import Source
+from pipeline.heed import heed
 from pipeline.pull import pull
 from pipeline.sweep import sweep
 from tests.conformance import oracles
+from tests.conformance.test_webhooks import Inbox
 from tests.conformance.world import NAME, World, Worlds, every_source
 
 WINDOWS = {
@@ -46,6 +51,15 @@ def most_of(one: World, limit: str) -> int:
     return most_within(one.crm.log, window)
 
 
+def undying(one: World) -> World:
+    """The same tenant, its cursors live for ever: under so small a limit a read takes days, and one whose cursors die
+    within the hour would never see its end."""
+    switches = getattr(one.crm, "switches", None)
+    if hasattr(switches, "cursor_life_s"):
+        switches.cursor_life_s = None  # type: ignore[union-attr]
+    return one
+
+
 def read_on(one: World) -> None:
     """Pull again whenever the budget has room again, until a pull comes to its end."""
     one.patiently(lambda: pull(one.app, NAME), times=200)
@@ -56,7 +70,7 @@ def read_on(one: World) -> None:
 def test_no_window_holds_more_requests_than_the_limit_says_however_many_runs_it_takes(
     world: Worlds, source: Source, limit: str
 ):
-    one = world(source, deals=60, page_size=2, **{limit: COUNT})
+    one = undying(world(source, deals=60, page_size=2, **{limit: COUNT}))
     read_on(one)
     one.publish()
     assert len(one.crm.log) > COUNT, "too few requests to try a limit"
@@ -72,6 +86,33 @@ def test_two_that_take_turns_keep_to_the_limit_together(world: Worlds, source: S
         one.patiently(lambda: sweep(one.app, NAME), times=200)
     assert len(one.crm.log) > COUNT, "too few requests to try a limit"
     assert most_of(one, "requests_per_minute") <= COUNT
+
+
+@every_source
+def test_deliveries_that_come_while_a_sweep_reads_keep_to_the_limit_with_it(world: Worlds, source: Source):
+    """While each page is asked for somebody works in the CRM; what they do is delivered and looked at, at once."""
+    one = world(source, deals=60, page_size=2, requests_per_minute=COUNT)
+    read_on(one)
+    box, heeded = Inbox(one), []
+
+    def meanwhile(_: Request) -> None:
+        one.crm.before_list = None
+        deal = one.crm.ids()[7 * len(heeded) % 50]
+        one.crm.set_amount(deal, Decimal(len(heeded)))
+        for delivery in box.got:
+            box.receive(delivery)
+        box.got.clear()
+        with suppress(Unavailable):
+            heeded.append(heed(one.app, NAME))
+        one.crm.before_list = meanwhile
+
+    one.crm.before_list = meanwhile
+    one.patiently(lambda: sweep(one.app, NAME), times=200)
+    one.crm.before_list = None
+    assert any(summary is not None and summary.read for summary in heeded), "nothing was looked at beside the sweep"
+    assert most_of(one, "requests_per_minute") <= COUNT
+    one.settle()
+    oracles.agrees(one)
 
 
 @every_source

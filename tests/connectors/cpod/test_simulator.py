@@ -350,17 +350,76 @@ def test_webhooks_are_registered_without_ever_telling_a_secret():
     assert tenant.ask("GET", one).status_code == 404
 
 
+def data(tenant: Tenant, path: str, **query: Any) -> list[dict[str, Any]]:
+    answer = tenant.ask("GET", path, params=query)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["data"])
+
+
 def test_events_are_kept_for_ninety_days_and_the_audit_sequence_has_no_holes():
-    tenant = Tenant(3)
+    tenant = Tenant(3, audit_scope=True)
     deal = tenant.ids()[0]
     tenant.touch(deal)
     tenant.clock.advance(timedelta(days=91))
+    assert data(tenant, "/api/v1/events") == []
     tenant.set_stage(deal, "lead")
     tenant.delete(deal)
-    assert len(tenant.ask("GET", "/api/v1/events").json()["data"]) == 2
-    audited = tenant.ask("GET", "/api/v1/audit-events").json()["data"]
+    assert len(data(tenant, "/api/v1/events")) == 2
+    audited = data(tenant, "/api/v1/audit-events")
     assert [entry["sequence_id"] for entry in audited] == [1, 2, 3]
     assert audited[-1]["action"] == "deals.delete"
+    assert tenant.ask("GET", "/api/v1/audit-events/2").json() == audited[1]
+    assert tenant.ask("GET", "/api/v1/audit-events/4").status_code == 404
+
+
+def test_the_event_history_is_asked_for_by_time_type_and_number():
+    tenant = Tenant(3)
+    deal = tenant.ids()[0]
+    tenant.touch(deal)
+    tenant.clock.advance(60)
+    since = tenant.clock.text()
+    tenant.set_stage(deal, "lead")
+    tenant.delete(deal)
+    assert [event["type"] for event in data(tenant, "/api/v1/events", since=since)][-1] == "deal.deleted"
+    assert len(data(tenant, "/api/v1/events", types="deal.updated,deal.deleted")) == 2
+    assert len(data(tenant, "/api/v1/events", limit=1)) == 1
+    assert data(tenant, "/api/v1/events", resourceType="person") == []
+
+
+def test_a_silent_gap_of_deliveries_shows_in_the_history_and_as_a_step_of_the_audit_sequence():
+    tenant, receiver = Tenant(3, audit_scope=True), Receiver()
+    tenant.notify(receiver, loss=1.0)
+    tenant.touch(tenant.ids()[0])
+    tenant.touch(tenant.ids()[1])
+    assert not receiver.got
+    assert [event["resourceId"] for event in data(tenant, "/api/v1/events")] == tenant.ids()[:2]
+    assert len(data(tenant, "/api/v1/audit-events", after_sequence=0)) == 2
+    assert [entry["sequence_id"] for entry in data(tenant, "/api/v1/audit-events", after_sequence=1)] == [2]
+
+
+def test_audit_events_take_an_admin_scope():
+    assert Tenant(3).ask("GET", "/api/v1/audit-events").status_code == 403
+
+
+def test_a_cursor_lives_for_an_hour():
+    tenant = Tenant(30)
+    cursor = listed(tenant, limit=10)["next_cursor"]
+    tenant.clock.advance(3600)
+    assert tenant.ask("GET", DEALS, params={"limit": 10, "cursor": cursor}).status_code == 200
+    tenant.clock.advance(1)
+    assert tenant.ask("GET", DEALS, params={"limit": 10, "cursor": cursor}).status_code == 400
+
+
+def test_an_extra_property_is_taken_where_writes_are_not_strict():
+    body = {"name": "x", "stage": "lead", "unheard_of": 1}
+    assert Tenant(3).ask("POST", DEALS, json=body).status_code == 422
+    assert Tenant(3, strict_writes=False).ask("POST", DEALS, json=body).status_code == 201
+
+
+def test_deals_may_be_in_foreign_currencies():
+    found = {deal["currency"] for deal in Tenant(60, foreign_currency=1.0).truth()}
+    assert found
+    assert "USD" not in found
 
 
 def test_a_silent_change_is_told_nobody():

@@ -51,6 +51,22 @@ def test_a_token_is_renewed_at_four_fifths_of_its_life():
 
 
 @pytest.mark.parametrize("camel_token", [False, True])
+def test_a_refresh_token_is_taken_notice_of_by_nobody(camel_token: bool, caplog: pytest.LogCaptureFixture):
+    """A client's own secret is good for another token at any time, so there is nothing to refresh."""
+    tenant = Tenant(50, camel_token=camel_token, refresh_token=True, token_life_s=100)
+    sent: list[Request] = []
+    tenant.faults.sometimes(1.0, lambda request, handle: (sent.append(request), handle(request))[1])
+    reader = tenant.reader()
+    pages = reader.everything(None)
+    next(pages)
+    tenant.clock.advance(90)
+    living, _ = swept(pages)
+    assert (len(living), swaps(tenant)) == (40, 2)
+    assert not any(b"refresh" in request.body or "refresh" in str(request.headers) for request in sent)
+    assert "refresh-" not in caplog.text + repr(reader) + repr(vars(reader))
+
+
+@pytest.mark.parametrize("camel_token", [False, True])
 def test_a_401_in_mid_scan_renews_the_token_once_and_reads_on_at_the_same_cursor(camel_token: bool):
     tenant = Tenant(50, camel_token=camel_token)
     pages = tenant.reader().everything(None)
