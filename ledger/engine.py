@@ -11,11 +11,13 @@ from typing import Any
 import psycopg
 from psycopg.types.array import ListBinaryDumper
 from psycopg.types.string import BytesBinaryDumper
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 _TIMEOUT_S = 30.0
+
+_NOBODY_WAITS_LONGER = text("SET LOCAL idle_in_transaction_session_timeout = '30s'")
 
 
 def connect(url: str) -> Engine:
@@ -33,6 +35,7 @@ def connect(url: str) -> Engine:
     postgres = target.set(drivername="postgresql+psycopg")
     engine = create_engine(postgres, pool_pre_ping=True, pool_recycle=1800, hide_parameters=True)
     event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -57,6 +60,15 @@ def _prepare_postgresql(connection: Any, _: object) -> None:
     """Send arrays and bytes in binary: as text an array costs eight times as much, here and on the server."""
     connection.adapters.register_dumper(list, ListBinaryDumper)
     connection.adapters.register_dumper(None, BytesBinaryDumper)  # COPY looks dumpers up by the column's type
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    """A writer that is stopped half way, a lease's row or a deal's locked, is cut off: what it wrote is rolled back.
+
+    One that has died needs none of this, its socket is closed. Readers lock nothing, and may take their time.
+    """
+    if not connection.get_execution_options().get("reads_only", False):
+        connection.execute(_NOBODY_WAITS_LONGER)
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

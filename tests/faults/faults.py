@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
+import psycopg
 import redis
 
 from connectors.simulated_wire import html, lost_answer, rate_limited, refused, slow, truncated
@@ -76,6 +78,29 @@ def asleep_past_its_lease(topology: Topology, connection: str = "planhat-eu") ->
         lambda: _token(topology, connection) >= sleeper + 2, "others have taken the lease, one after another", 60
     )
     topology.signal("worker-1", signal.SIGCONT)
+
+
+def asleep_in_a_transaction(topology: Topology, name: str = "worker-1") -> None:
+    """A worker is stopped while it lands a page: it holds the row of the connection's lease, and does not commit."""
+    taken = "SELECT 1 FROM leases WHERE name LIKE 'connection %' FOR UPDATE NOWAIT"
+    with topology.postgres.admin(DATABASE) as admin:
+        for _ in range(400):
+            topology.signal(name, signal.SIGSTOP)
+            if all(_refused(admin, taken) for _ in range(4)):
+                return
+            topology.signal(name, signal.SIGCONT)
+            time.sleep(topology.random.uniform(0.0, 0.1))
+    raise AssertionError(f"{name} was never met in the middle of a page")
+
+
+def _refused(admin: psycopg.Connection[Any], statement: str) -> bool:
+    """Whether somebody holds the lock, a little after whatever was on its way to the database came to its end."""
+    time.sleep(0.2)
+    try:
+        admin.execute(statement)
+    except psycopg.errors.LockNotAvailable:
+        return True
+    return False
 
 
 def _token(topology: Topology, connection: str) -> int:

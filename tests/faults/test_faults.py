@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing_when_it_wakes(topolog
     faults.asleep_past_its_lease(topology)
     judged(topology)
     assert "was taken over while we were away" in (topology.folder / "worker-1.log").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_worker_that_sleeps_with_rows_locked_does_not_hold_up_the_others_for_ever(topology: Topology):
+    topology.kill("worker-2")
+    with topology.people.at_work():
+        faults.asleep_in_a_transaction(topology)
+        topology.start("worker-2")
+    quiet(topology, within_s=120)
+    topology.signal("worker-1", signal.SIGCONT)
+    judged(topology)
 
 
 @pytest.mark.timeout(300)

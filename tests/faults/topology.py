@@ -95,6 +95,7 @@ class Topology:
         self.people = People(seed)
         self.processes: dict[str, Process] = {}
         self.died: list[str] = []
+        self._killed: set[str] = set()
         self._stack = ExitStack()
         self.lost_commits, self.lost_receipts = Answers(seed), Answers(seed)
         self.messages = Messages(seed, frozenset(name.encode() for name in queues()))
@@ -121,8 +122,12 @@ class Topology:
 
     def start(self, name: str) -> None:
         """Begin a process; nothing when it lives."""
-        if name in self.processes and self.processes[name].lives():
-            return
+        if name in self.processes:
+            if self.processes[name].lives():
+                return
+            if name not in self._killed:
+                self.died.append(name)
+        self._killed.discard(name)
         argv = self._commands()[name]
         environ = self._ledger_environ if name.startswith("ledger") else self.environ
         order = {"argv": list(argv), "environ": environ, "log": str(self.folder / f"{name}.log")}
@@ -145,14 +150,13 @@ class Topology:
         """SIGKILL: for the process and all of its children, for itself alone (`main`), or for one `child` of it."""
         process = self.processes[name]
         children = children_of(process.pid) if how == "child" else []
-        if not process.lives():
-            self.died.append(name)
-        elif how == "group":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            os.kill(self.random.choice(children) if children else process.pid, signal.SIGKILL)
-        if not children:
-            assert process.wait(10)
+        with suppress(ProcessLookupError):
+            if children:
+                os.kill(self.random.choice(children), signal.SIGKILL)
+                return
+            self._killed.add(name)
+            (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGKILL)
+        assert process.wait(10)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signal a process and its children."""
