@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from ledger import statements
 from ledger.answering import Answering
 from ledger.door import UNAVAILABLE, Door, Passed, Reply, problem
 from ledger.embedded import EmbeddedLedger
@@ -20,12 +21,13 @@ from ledger.faults import translated
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault, Receipt
 from ledger.reading import Refused, Request
+from ledger.roundtrips import pipelined
 
 TOGETHER = 500
 """About so many requests, or events, share a commit at most."""
 
-_HELD_FOR_S = 1.0
-"""An intake that had nothing to do for so long gives its database connection back."""
+_HELD_FOR_S = 5.0
+"""An intake that had nothing to do for so long closes its database connection."""
 
 _BROKEN = problem(500, "internal_error")
 _log = logging.getLogger(__name__)
@@ -129,10 +131,13 @@ class Intake:
             try:
                 batch = self._waiting.get(timeout=None if self._connection is None else _HELD_FOR_S)
             except Empty:
-                self._give_back()
+                self._disconnect()
+        weight = _weight(batch)
         with suppress(Empty):
-            while sum(_weight(asked.request) for asked in batch) < TOGETHER:
-                batch += self._waiting.get_nowait()
+            while weight < TOGETHER:
+                more = self._waiting.get_nowait()
+                weight += _weight(more)
+                batch += more
         return batch
 
     def _answers(self, batch: Sequence[_Asked]) -> list[Answered]:
@@ -157,7 +162,7 @@ class Intake:
             if not self._door.familiar(bringing):
                 judged.judge(self._door, known)
                 return
-        with self._transaction() as tx:
+        with self._transaction(_weight(batch)) as tx:
             judged.judge(self._door, self._door.known(tokens, tx))
             appended = self._appended(tx, judged.open)
         for one, receipts in appended:
@@ -175,7 +180,7 @@ class Intake:
     def _alone(self, one: _Open) -> Reply:
         """What fails together may be one request's doing, which must not keep the others from the ledger."""
         try:
-            with self._transaction() as tx:
+            with self._transaction(len(one.request.events)) as tx:
                 [(_, receipts)] = self._appended(tx, [one])
             return self._answering.reply(one.request, receipts, one.passed.headers)
         except LedgerFault as fault:
@@ -186,28 +191,32 @@ class Intake:
             return _with_headers(_BROKEN, one.passed)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """A transaction that writes, on a connection that is kept while there is work. One that failed is given back:
-        the pool sees whether it is still good for anything."""
+    def _transaction(self, events: int) -> Iterator[Connection]:
+        """A transaction that writes so many events, on a connection that is kept while there is work.
+
+        After a failure it is closed: nobody knows what it is still good for.
+        """
         try:
             with translated():
                 if self._connection is None:
                     self._connection = self._engine.connect()
-                with self._connection.begin():
+                many = events > statements.AT_ONCE
+                with self._connection.begin() if many else pipelined(self._connection):
                     yield self._connection
         except BaseException:
-            self._give_back()
+            self._disconnect()
             raise
 
-    def _give_back(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):
+                connection.invalidate()
                 connection.close()
 
 
-def _weight(request: Request | Refused) -> int:
-    return max(1, len(request.events)) if isinstance(request, Request) else 1
+def _weight(batch: Sequence[_Asked]) -> int:
+    return sum(max(1, len(one.request.events)) if isinstance(one.request, Request) else 1 for one in batch)
 
 
 def _with_headers(reply: Reply, passed: Passed) -> Reply:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import BigInteger, Connection, LargeBinary, Table
 
 from ledger import bulk
-from ledger.roundtrips import Statement, ask
+from ledger.roundtrips import Statement, ask, tell
 from ledger.rows import Deal, Domain, Source
 from ledger.tables import deals, domain_events, source_events
 
@@ -55,7 +55,7 @@ def append(tx: Connection, sources: Sequence[Source], chained: Iterable[Domain],
     if tx.dialect.name == "postgresql" and len(sources) <= AT_ONCE:
         domains = list(chained)
         writes = [(source_events, sources), (domain_events, domains), (deals, list(latest.values()))]
-        ask(tx, *((_INSERTS[table.name], (_objects(rows),)) for table, rows in writes))
+        tell(tx, *((_INSERTS[table.name], (_objects(rows),)) for table, rows in writes))
         return
     bulk.insert(tx, source_events, sources)
     bulk.insert(tx, domain_events, chained)

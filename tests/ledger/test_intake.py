@@ -1,0 +1,157 @@
+"""The intake: requests of one turn share a transaction, and none of them pays for another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from ledger import keys, roundtrips, statements
+from ledger.admission import Admitted
+from ledger.answering import Answering
+from ledger.choices import CONTRACT
+from ledger.counting import Counting
+from ledger.door import Door
+from ledger.embedded import EmbeddedLedger
+from ledger.intake import Answered, Intake
+from ledger.port import Receipt
+from ledger.reading import single
+from ledger.verify import verify
+from tests.ledger.subjects import engine_at, history, now
+
+WRITE = ["deals:write"]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    with engine_at(database_url) as engine:
+        yield engine
+
+
+class Picky(EmbeddedLedger):
+    """A ledger that a certain deal breaks."""
+
+    def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
+        if any(event.external_id == "bad" for event in events):
+            raise RuntimeError("a secret detail")
+        return super().take_within(tx, events)
+
+
+def intake(engine: Engine, ledger: type[EmbeddedLedger] = EmbeddedLedger) -> Intake:
+    def of(org: str) -> EmbeddedLedger:
+        return ledger(engine, org=org, now=now)
+
+    return Intake(engine, Door(engine, lambda: 1_800_000_000.0), of, Answering(CONTRACT, Counting()))
+
+
+def key(engine: Engine, org: str = "org_default", scopes: Sequence[str] = WRITE) -> str:
+    return str(keys.create(engine, name="test", scopes=scopes, org=org, rpm=1_000_000)["key"])
+
+
+def post(deal: str, number: int = 1) -> bytes:
+    return json.dumps({"external_id": deal, "dedup_key": f"{deal}:{number}", "state": {"n": number}}).encode()
+
+
+def asked(intake: Intake, *requests: tuple[str | None, bytes]) -> list[Answered]:
+    """All of them are asked in one turn of a loop."""
+
+    async def together() -> list[Answered]:
+        return await asyncio.gather(*(intake.ask(token, single(body)) for token, body in requests))
+
+    return asyncio.run(together())
+
+
+def statuses(answers: Sequence[Answered]) -> list[int]:
+    return [answer.reply.status for answer in answers]
+
+
+def test_a_request_that_breaks_the_ledger_does_not_keep_the_others_from_it(engine: Engine):
+    token = key(engine)
+    answers = asked(intake(engine, Picky), (token, post("a")), (token, post("bad")), (token, post("b")))
+    assert statuses(answers) == [201, 500, 201]
+    assert json.loads(answers[1].reply.body) == {"error": "internal_error"}
+    assert b"x-ratelimit-limit" in dict(answers[1].reply.headers)
+    assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1")]
+    assert verify(engine, "org_default").ok
+
+
+@pytest.mark.parametrize("size", [3, statements.AT_ONCE, statements.AT_ONCE + 1, 700])
+def test_requests_of_one_turn_are_taken_in_their_order_whatever_their_number(engine: Engine, size: int):
+    token, one = key(engine), intake(engine)
+    wanted = [(token, post(f"d{n % 7}", n)) for n in range(size)]
+    assert statuses(asked(one, *wanted)) == [201] * size
+    assert history(engine, "org_default") == [(f"d{n % 7}", f"d{n % 7}:{n}") for n in range(size)]
+    assert statuses(asked(one, *wanted)) == [200] * size
+    assert verify(engine, "org_default").ok
+
+
+def test_twins_of_one_turn_are_one_event_with_the_same_ids(engine: Engine):
+    token = key(engine)
+    first, again = asked(intake(engine), (token, post("a")), (token, post("a")))
+    assert statuses([first, again]) == [201, 200]
+    assert first.reply.body == again.reply.body
+
+
+def test_orgs_share_a_commit_and_nothing_else(engine: Engine):
+    one, other = key(engine, "org_b"), key(engine, "org_a")
+    answers = asked(intake(engine), (one, post("a")), (other, post("a")), (one, post("b")))
+    assert statuses(answers) == [201, 201, 201]
+    assert [history(engine, org) for org in ("org_b", "org_a")] == [[("a", "a:1"), ("b", "b:1")], [("a", "a:1")]]
+    assert answers[0].reply.body != answers[1].reply.body
+
+
+def test_a_key_revoked_since_the_last_turn_is_refused_and_the_others_are_not(engine: Engine):
+    gone, stays = key(engine), key(engine)
+    one = intake(engine)
+    assert statuses(asked(one, (gone, post("a")), (stays, post("b")))) == [201, 201]
+    [number] = [row["key_id"] for row in keys.listed(engine) if row["prefix"] == gone[:8]][:1]
+    assert keys.revoke(engine, number)
+    assert statuses(asked(one, (gone, post("c")), (stays, post("d")))) == [401, 201]
+    assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1"), ("d", "d:1")]
+
+
+def test_who_has_no_right_to_write_waits_for_no_writer_and_holds_none_up(sqlite_url: str):
+    with engine_at(sqlite_url) as engine:
+        reader, one = key(engine, scopes=["deals:read"]), intake(engine)
+        with engine.begin():  # SQLite's one writer
+            answers = asked(one, (None, post("a")), ("oqp_" + "0" * 64, post("a")), (reader, b"{"))
+    assert statuses(answers) == [401, 401, 403]
+
+
+def test_what_is_refused_for_its_body_is_still_counted_and_told_its_limit(engine: Engine):
+    token, one = key(engine), intake(engine)
+    answers = asked(one, (token, b"{"), (token, post("a")), (token, b"[]"))
+    assert statuses(answers) == [400, 201, 400]
+    left = [int(dict(answer.reply.headers)[b"x-ratelimit-remaining"]) for answer in answers]
+    assert left == [999_999, 999_998, 999_997]
+
+
+def test_a_database_that_went_away_and_came_back_costs_one_answer_at_most(postgres_url: str):
+    with engine_at(postgres_url) as engine:
+        token, one = key(engine), intake(engine)
+        assert statuses(asked(one, (token, post("a")))) == [201]
+        with engine.begin() as tx:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            tx.execute(text(f"{others} AND datname = current_database()"))
+        first = asked(one, (token, post("b")))
+        assert statuses(first) in ([201], [503])
+        assert statuses(asked(one, (token, post("b")))) in ([201], [200])
+        assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1")]
+
+
+class Late(EmbeddedLedger):
+    """A ledger whose last statement before the COMMIT fails."""
+
+    def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
+        receipts = super().take_within(tx, events)
+        roundtrips.tell(tx, ("INSERT INTO ledger_deals (id) VALUES (NULL)", ()))
+        return receipts
+
+
+def test_nothing_is_said_to_be_taken_that_is_not_committed(engine: Engine):
+    token, one = key(engine), intake(engine, Late)
+    assert statuses(asked(one, (token, post("a")), (token, post("b")))) == [503, 503]
+    assert history(engine, "org_default") == []
