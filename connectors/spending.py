@@ -120,6 +120,21 @@ def granted(spending: Spending, now: float, terms: Terms, most: int, good_for: f
     return msgspec.structs.replace(spending, sent=sent, left=left), Grant(room, 0.0, now, seconds, spending.turn)
 
 
+def free_now(spending: Spending, now: float, limits: Sequence[Limit]) -> int | None:
+    """How many requests might be sent at this moment, if nobody else sent any; None where nothing limits them."""
+    spending = _rolled(spending, now)
+    if spending.held_until > now or (spending.due and now >= spending.due):
+        return 0
+    found = []
+    for limit in limits:
+        histories = (spending.sent, spending.moved)
+        used = sum(n for one in histories for _, n in within(limit, one.get(window_of(limit), ()), now))
+        found.append(_given_out(spending, limit, now) - used)
+    if spending.left is not None:
+        found.append(spending.left - _not_ours(spending, now))
+    return max(0, min(found)) if found else None
+
+
 def returned(spending: Spending, now: float, terms: Terms, grant: Grant) -> Spending:
     """Take back the permits of a grant that were not used."""
     if not grant.permits or grant.turn != spending.turn:

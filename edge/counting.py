@@ -10,25 +10,18 @@ from prometheus_client import CollectorRegistry, Counter, disable_created_metric
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pipeline.levels import BUDGET_LEFT, INCIDENTS, LEVELS
+
 
 class Level(NamedTuple):
-    """How much of something there is at a connection now."""
+    """How much of something there is now, at a connection or an account."""
 
     name: str
-    connection: str
-    number: int
+    of: str
+    number: float
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is nobody's question
-
-LEVELS = {
-    "waiting": "Deliveries that nobody has read yet.",
-    "unknown": "Deliveries of events that need no looking at, of the last 30 days.",
-    "unreadable": "Deliveries that were proven but cannot be read, of the last 30 days.",
-    "hinted": "Deals that deliveries ask to look at.",
-    "unpublished": "Events that are not in the ledger yet.",
-    "incidents": "Events that the ledger held before they were first sent, or holds otherwise; of all connections.",
-}
 
 
 class Counting:
@@ -77,9 +70,18 @@ class _Levels(Collector):
         if time.monotonic() >= self._until:
             self._known = self._read()
             self._until = time.monotonic() + self._fresh_s
-        for name, meaning in LEVELS.items():
-            gauge = GaugeMetricFamily(f"dealsync_{name}", meaning, labels=["connection"])
+        for name, meaning in _MEANINGS.items():
+            gauge = GaugeMetricFamily(
+                f"dealsync_{name}", meaning, labels=["account" if name == BUDGET_LEFT else "connection"]
+            )
             for level in self._known:
                 if level.name == name:
-                    gauge.add_metric([level.connection], level.number)
+                    gauge.add_metric([level.of], level.number)
             yield gauge
+
+
+_MEANINGS = {
+    **LEVELS,
+    BUDGET_LEFT: "Requests that an account may still send at this moment, by the limit that leaves the fewest.",
+    INCIDENTS: "Events that the ledger held before they were first sent, or holds otherwise; of all connections.",
+}

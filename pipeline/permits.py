@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from connectors.pacing import Limit, Permits
 from connectors.permits import Batches, Held, Purse
-from connectors.spending import Lane, Terms
+from connectors.spending import Lane, Terms, free_now
 from pipeline.redis_purse import Keeper
 from pipeline.settings import Settings
 from pipeline.store.budgets import SharedPurse
@@ -61,6 +61,21 @@ class Office:
         if epoch is not None:
             return Held(purse, Terms(limits, lane), BATCHES._replace(ahead=False), monotonic=epoch)
         return Held(purse, Terms(limits, lane), BATCHES)
+
+    def left(self, epoch: Callable[[], float] | None = None) -> dict[str, int]:
+        """How many requests of each account may be sent now, where anything limits them."""
+        accounts = {account_of(self._settings, name) for name in self._settings.connections}
+        found = {account: self._left(account, epoch) for account in sorted(accounts)}
+        return {account: left for account, left in found.items() if left is not None}
+
+    def _left(self, account: str, epoch: Callable[[], float] | None) -> int | None:
+        limits = limits_of(self._settings, account)
+        own = SharedPurse(self._store, account, epoch)
+        parts = [own.look(lambda spending, now: free_now(spending, now, limits))]
+        if self._keeper is not None:
+            parts.append(self._keeper.purse(own, account, limits, epoch).free_now())
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
 
     def close(self) -> None:
         """Close what was opened."""

@@ -19,7 +19,7 @@ import structlog
 from connectors.lending import LOAN_S, RENEW_S, Loan, borrowed, lend, news_of
 from connectors.pacing import Limit, News
 from connectors.permits import Purse, Step, T
-from connectors.spending import LONGEST_S, Spending, learned
+from connectors.spending import LONGEST_S, Spending, free_now, learned
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -156,6 +156,15 @@ class LentPurse:
                 if found is not None:
                     return found[0]
         return self._own.change(step)
+
+    def free_now(self) -> int | None:
+        """How many requests Redis might give out at this moment; None while it cannot be had or is lent nothing."""
+        try:
+            seen = None if self._keeper.rests() else self._look()
+        except RedisAway as why:
+            self._keeper.gone(why)
+            return None
+        return None if seen is None or seen.value is None else free_now(seen.value, seen.now, self._limits)
 
     def _at_redis(self, step: Step[T]) -> tuple[T] | None:
         """What the step found; None where Redis is lent nothing now."""

@@ -75,6 +75,11 @@ def next_start(name: str, every: timedelta, least: timedelta, history: Sequence[
     return last.started_at + wait + share * min(wait * JITTER, LONGEST_JITTER)
 
 
+def least_interval(chosen: settings.Connection) -> timedelta:
+    """How far the runs of a verb lie apart at least: as far as pulls, which the source's quota may stretch."""
+    return max(chosen.pull_every, chosen.options.least_interval())
+
+
 def due(app: App) -> list[Due]:
     """What should be started now: pulls, sweeps and reconciles by their intervals, fetches, backfills and the publisher
     when something waits.
@@ -135,7 +140,7 @@ def _planned(tx: Connection, app: App, known: Mapping[str, ConnectionRow], pause
 
 
 def _of_verb(tx: Connection, verb: str, name: str, chosen: settings.Connection, row: ConnectionRow | None) -> Planned:
-    least = max(chosen.pull_every, chosen.options.least_interval())
+    least = least_interval(chosen)
     every = max(least, getattr(chosen, f"{verb}_every"))
     if row is None:
         at_once = verb == "pull"

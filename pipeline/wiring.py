@@ -101,6 +101,10 @@ class App:
         """What a reader of a connection takes permits from, for a run of this kind: its account's budget."""
         return self._office.permits(connection, lane_of(kind), self.epoch)
 
+    def budgets_left(self) -> dict[str, int]:
+        """How many requests of each account may be sent at this moment, where anything limits them."""
+        return self._office.left(self.epoch)
+
     def connection(self, name: str) -> Connected:
         """A configured connection. Raises `Unknown`, and `SettingsError` for a mapping that cannot be used."""
         return connected(self.settings, name, self.transports.get(name), self.give_up_after_s)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Text, and_, cast, exists, insert, literal, select, update
+from sqlalchemy import Connection, Text, and_, cast, exists, func, insert, literal, select, update
 
 from connectors.chunks import ChunkPlan
 from connectors.source import Cursor
@@ -230,6 +230,21 @@ def due(tx: Connection, connection_id: int, instant: str) -> list[int]:
         ~held,
     )
     return list(tx.execute(found.order_by(backfills.c.id)).scalars())
+
+
+def running(tx: Connection) -> dict[int, int]:
+    """How many backfills of each connection are neither through nor stopped."""
+    found = select(backfills.c.connection_id, func.count()).where(backfills.c.state == "running")
+    return {row[0]: row[1] for row in tx.execute(found.group_by(backfills.c.connection_id))}
+
+
+def chunks_failed(tx: Connection) -> dict[int, int]:
+    """How many chunks of each connection's backfills failed; who cancels one does not want them any more."""
+    found = select(backfills.c.connection_id, func.count()).join(
+        backfill_chunks, backfill_chunks.c.backfill_id == backfills.c.id
+    )
+    wanted = backfills.c.state != "cancelled", backfill_chunks.c.state == "failed"
+    return {row[0]: row[1] for row in tx.execute(found.where(*wanted).group_by(backfills.c.connection_id))}
 
 
 def run_of(tx: Connection, backfill_id: int) -> dict[str, Any]:

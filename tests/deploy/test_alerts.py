@@ -15,7 +15,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.counting import LEVELS, Counting, Level
+from edge.counting import Counting, Level
+from pipeline.levels import BUDGET_LEFT, INCIDENTS, LEVELS
 from tests.architecture.test_docs import check_command
 from tests.deploy.files import DEPLOY, ROOT
 
@@ -39,7 +40,7 @@ class Rule(Strict):
     expr: str
     record: str | None = None
     alert: str | None = None
-    lasting: str | None = Field(default=None, alias="for", pattern=r"^\d+[mh]$")
+    lasting: str | None = Field(default=None, alias="for", pattern=r"^\d+[mhd]$")
     labels: Severity | None = None
     annotations: Annotations | None = None
 
@@ -66,7 +67,7 @@ every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule.ale
 
 def exposed() -> dict[str, set[str]]:
     """The metrics of `/metrics` with their labels, as a monitor reads them once everything has happened once."""
-    counting = Counting(lambda: [Level(name, "planhat", 1) for name in LEVELS])
+    counting = Counting(lambda: [Level(name, "planhat", 1) for name in (*LEVELS, BUDGET_LEFT, INCIDENTS)])
     counting.received("planhat", "accepted")
     counting.refused("planhat", "wrong")
     families = text_string_to_metric_families(counting.text().decode())
@@ -110,6 +111,15 @@ def test_every_metric_that_is_named_is_one_that_is_exposed_with_the_labels_it_ha
         for one in found:
             assert one.name in known, expression
             assert {matcher.name for matcher in one.matchers.matchers} <= known[one.name], expression
+
+
+def test_every_level_is_watched_or_is_there_for_people_to_look_at():
+    """A new one is to be thought about."""
+    watched = {one.name for expression in expressions() for one in selectors(expression)}
+    for_people = {"dealsync_waiting", "dealsync_unknown", "dealsync_hinted", "dealsync_unpublished"}
+    for_people.add("dealsync_backfills_running")
+    levels = {f"dealsync_{name}" for name in (*LEVELS, BUDGET_LEFT, INCIDENTS)}
+    assert levels - watched == for_people
 
 
 def test_every_reason_that_is_named_is_one_that_the_receiver_gives():
