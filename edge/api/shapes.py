@@ -5,7 +5,6 @@ The command line prints the same. They describe, and nothing passes through them
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -243,7 +242,7 @@ class Backfill(Shape):
     until: str | None
     chunks: Chunks
     records: int
-    rate: Decimal | None
+    rate: float | None
     eta_seconds: int | None
     percent: int
     reason: str | None

@@ -8,7 +8,7 @@ import typer
 
 from edge.cli.options import Config, ExternalId, Json, Limit, OfConnection, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import currency_of, moment, money, shown
+from edge.cli.words import moment, money, shown
 
 group = typer.Typer(no_args_is_help=True, help="The deals as we know them.")
 app = typer.Typer()
@@ -56,7 +56,7 @@ def show(
         return
     terminal.line(f"{deal['external_id']}, revision {deal['revision']}{', deleted' if deal['deleted'] else ''}")
     for name, value in deal["state"].items():
-        terminal.line(f"  {name.ljust(24)} {_value(name, value, deal['state'], currency)}")
+        terminal.line(f"  {name.ljust(24)} {_value(name, value, currency)}")
     for event in deal["history"]:
         terminal.line(
             f"  revision {event['revision']}: {event['event_type']} because of {event['cause']}, "
@@ -86,10 +86,9 @@ def explain(
 
 def tell(terminal: Terminal, explained: dict[str, Any], currency: str) -> None:
     """Print an explanation for a person."""
-    state = {name: field["value"] for name, field in explained["fields"].items()}
     terminal.line(f"{explained['external_id']}, revision {explained['revision']}")
     for name, field in explained["fields"].items():
-        terminal.line(f"  {name.ljust(20)} {_value(name, field['value'], state, currency)}")
+        terminal.line(f"  {name.ljust(20)} {_value(name, field['value'], currency)}")
         if field["from"] or field["rule"]:
             source = f"{field['from']} = {shown(field['raw'])}: " if field["from"] else ""
             terminal.line(f"  {' ' * 20}   {source}{field['rule']}")
@@ -104,14 +103,14 @@ def tell(terminal: Terminal, explained: dict[str, Any], currency: str) -> None:
 
 def _row(deal: dict[str, Any], currency: str) -> list[object]:
     state = deal["state"]
-    amount = money(state["amount_cents"], currency_of(state, currency))
+    amount = money(state["amount_cents"], currency)
     stage = "(deleted)" if deal["deleted"] else state["stage"]
     return [deal["external_id"], deal["revision"], stage, amount, state["close_date"], state["owner_external_id"]]
 
 
-def _value(name: str, value: Any, state: dict[str, Any], currency: str) -> str:
+def _value(name: str, value: Any, currency: str) -> str:
     if name == "amount_cents" and (value is None or isinstance(value, int)):
-        return money(value, currency_of(state, currency))
+        return money(value, currency)
     return "-" if value is None else shown(value)
 
 

@@ -9,7 +9,7 @@ import typer
 from edge.cli.exits import DONE, INTEGRITY, PARKED
 from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Quiet
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import money, seconds
+from edge.cli.words import money, seconds, sums
 
 if TYPE_CHECKING:
     from pipeline.reconcile import Reconciliation
@@ -83,8 +83,7 @@ def _window(window: dict[str, Any], currency: str) -> list[object]:
 
 
 def _tally(side: dict[str, Any], currency: str) -> str:
-    sums = ", ".join(money(cents, code) for code, cents in side["sums"].items()) or money(0, currency)
-    return f"{side['count']:,}: {sums}"
+    return f"{side['count']:,}: {sums(side['sums'], currency) or money(0, currency)}"
 
 
 def _deal(one: dict[str, Any], currency: str) -> list[object]:

@@ -71,11 +71,8 @@ def expectation(expected: dict[str, Any], currency: str) -> str:
         )
         if expected.get(name)
     ]  # fmt: skip
-    moved = [
-        f"{'+' if cents > 0 else ''}{money(cents, code or currency)}"
-        for code, cents in expected.get("money", {}).items()
-    ]
-    return "; ".join([", ".join(parts) or "no deals", *(moved and [f"moves {', '.join(moved)}"])])
+    moved = sums(expected.get("money", {}), currency, signed=True)
+    return "; ".join([", ".join(parts) or "no deals", *([f"moves {moved}"] if moved else [])])
 
 
 def left(seconds: int | None) -> str | None:
@@ -89,10 +86,15 @@ def left(seconds: int | None) -> str | None:
     return " ".join(units[:2]) or "0s"
 
 
-def currency_of(state: dict[str, Any], ledger_currency: str) -> str:
-    """The currency a state's amount is in."""
-    found = state.get("currency")
-    return found if isinstance(found, str) else ledger_currency
+def sums(by_currency: dict[str, int], currency: str, *, signed: bool = False) -> str:
+    """Sums of deals by the currency that their source names. All amounts are in the ledger's `currency`, whatever a
+    deal's own is: what was converted or taken as it is says so.
+    """
+    told = []
+    for code, cents in by_currency.items():
+        sign = "+" if signed and cents > 0 else ""
+        told.append(f"{sign}{money(cents, currency)}{'' if code in ('', currency) else f' of deals in {code}'}")
+    return ", ".join(told)
 
 
 def moment(text: str | None) -> str:

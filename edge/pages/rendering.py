@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from connectors.faults import Fault
-from edge.cli.words import currency_of, expectation, left, moment, money, shown
+from edge.cli.words import expectation, left, moment, money, shown, sums
 from edge.telling import Told, plainly, telling_of
 from ledger.port import LedgerFault
 from mappings.language import MappingError
@@ -68,12 +67,6 @@ def _lines(text: str) -> Markup:
     return Markup("\n").join(escaped(line) for line in text.splitlines())
 
 
-def _amount(state: Mapping[str, Any], currency: str) -> str:
-    """A state's amount in its currency, exactly."""
-    cents = state.get("amount_cents")
-    return money(cents if isinstance(cents, int) else None, currency_of(dict(state), currency))
-
-
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -85,7 +78,7 @@ def _environment() -> Environment:
     )
     made.filters |= {"when": _when, "lines": _lines, "shown": shown, "left": left, "expectation": expectation}
     made.filters |= {"number": "{:,}".format, "query": urlencode}
-    made.globals |= {"money": money, "amount": _amount}
+    made.globals |= {"money": money, "sums": sums}
     return made
 
 

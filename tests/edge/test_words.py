@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from edge.cli.words import counts, currency_of, moment, money, publish_line, shown, summary_line
+from edge.cli.words import counts, moment, money, publish_line, shown, summary_line, sums
 from pipeline.summary import Summary
 
 
@@ -28,9 +28,11 @@ def test_money_is_shown_in_its_currency(cents: int | None, currency: str | None,
     assert money(cents, currency) == text
 
 
-def test_the_currency_of_an_amount_is_the_deal_s_own_or_else_the_ledger_s():
-    assert currency_of({"currency": "EUR"}, "USD") == "EUR"
-    assert currency_of({"currency": 3}, "USD") == "USD"
+def test_sums_are_in_the_ledger_s_currency_and_say_of_which_deals():
+    assert sums({"USD": 123456}, "USD") == "1,234.56 USD"
+    assert sums({"JPY": 123456, "USD": -5}, "USD") == "1,234.56 USD of deals in JPY, -0.05 USD"
+    assert sums({"": 5, "USD": 0}, "USD", signed=True) == "+0.05 USD, 0.00 USD"
+    assert sums({}, "USD") == ""
 
 
 def test_a_summary_line_adds_up_and_leaves_out_what_did_not_occur():
