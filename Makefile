@@ -36,8 +36,12 @@ test: .venv/.ready ## every test but the longest, on both databases
 test-long: .venv/.ready ## the longest tests: whole processes, deployments, backfills and repairs killed everywhere
 	$(RUN) pytest -n 2 -m long
 
-chaos: .venv/.ready ## the long fault campaigns: a kill at every single commit point, a bad ledger, a thousand histories
-	DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
+chaos: .venv/.ready ## the long fault campaigns: 200 random kills, every fault, a kill at every commit point, 1,000 histories
+	DEALSYNC_KILLS=200 DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
+
+MINUTES ?= 5
+soak: .venv/.ready ## what compose starts, as plain processes, under traffic and faults for MINUTES (5), then judged
+	DEALSYNC_SOAK_MINUTES=$(MINUTES) $(RUN) pytest -q tests/faults/test_soak.py
 
 check: .venv/.ready ## format, lint, types, import contracts, architecture and deployment tests
 	$(RUN) ruff format --check .
@@ -53,4 +57,4 @@ format: .venv/.ready ## rewrite what the formatter and linter can
 	$(RUN) ruff format .
 	$(RUN) ruff check --fix .
 
-.PHONY: help setup demo test test-long chaos check bench format
+.PHONY: help setup demo test test-long chaos soak check bench format

@@ -119,11 +119,8 @@ class Postgres:
     def limit_files(self, size: int | None) -> None:
         """No file may grow beyond so many bytes: what a full disk looks like to whoever must extend one."""
         assert self._process is not None
-        soft = "unlimited" if size is None else str(size)
         for pid in [self._process.pid, *self.children()]:
-            # As its own user: not even root may limit another's process where it is confined. Some may end meanwhile.
-            command = ["prlimit", f"--pid={pid}", f"--fsize={soft}:"]
-            subprocess.run(command, user=self._user, cwd="/", check=False, stderr=subprocess.DEVNULL)
+            limit_files(pid, size, self._user)
 
     def children(self) -> list[int]:
         assert self._process is not None
@@ -178,6 +175,13 @@ class Valkey:
                 return bool(client.ping())
         except redis.ConnectionError:
             return False
+
+
+def limit_files(pid: int, size: int | None, user: str | None = None) -> None:
+    """Let no file of a process grow beyond so many bytes; without `size` there is no such limit."""
+    # As its own user: not even root may limit another's process where it is confined. It may have ended meanwhile.
+    command = ["prlimit", f"--pid={pid}", f"--fsize={'unlimited' if size is None else size}:"]
+    subprocess.run(command, user=user, cwd="/", check=False, stderr=subprocess.DEVNULL)
 
 
 def children_of(pid: int) -> list[int]:

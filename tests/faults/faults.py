@@ -15,7 +15,7 @@ import psycopg
 import redis
 
 from connectors.simulated_wire import html, lost_answer, rate_limited, refused, slow, truncated
-from tests.faults.backing import WAL_SEGMENT_MB, eventually
+from tests.faults.backing import WAL_SEGMENT_MB, eventually, limit_files
 from tests.faults.judge import in_step, verdict
 from tests.faults.topology import DATABASE, Topology
 
@@ -250,6 +250,18 @@ def log_disk_full(topology: Topology, seconds: float = 2.0) -> None:
     topology.postgres.limit_files(None)
     if not topology.postgres.lives():
         topology.postgres.start()
+
+
+def store_file_full(topology: Topology, seconds: float = 3.0) -> None:
+    """There is no room for what SQLite must write before it may call a transaction committed."""
+    ups = [name for name in topology.names if name.startswith("up")]
+    log = topology.folder / "store.db-wal"
+    eventually(lambda: log.stat().st_size > 100_000, "the store's own log is longer than those of the processes")
+    for name in ups:
+        limit_files(topology.processes[name].pid, log.stat().st_size)
+    time.sleep(seconds)
+    for name in ups:
+        limit_files(topology.processes[name].pid, None)
 
 
 # -- the other sides

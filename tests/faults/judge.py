@@ -197,6 +197,8 @@ def keys_used_once(evidence: Evidence) -> Iterator[str]:
             ours["event_type"],
         ):
             yield f"4 {row['dedup_key']} is in the ledger with other contents than were decided"
+    if evidence.topology.embedded:
+        return  # nothing is sent to a ledger that shares our transactions
     attempts: dict[str, set[bytes]] = {}
     for event in attempted(evidence.topology.sent_to_ledger):
         attempts.setdefault(event["dedup_key"], set()).add(canonical(event))
@@ -277,7 +279,7 @@ def chain_holds(evidence: Evidence) -> Iterator[str]:
 def secrets_are_kept(evidence: Evidence) -> Iterator[str]:
     """14: no process has logged a secret."""
     said = evidence.topology.said()
-    if CANARY in said or evidence.topology.environ["LEDGER_KEY"] in said:
+    if CANARY in said or evidence.topology.ledger_key in said:
         yield "14 a secret is in the logs"
 
 

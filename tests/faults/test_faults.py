@@ -100,3 +100,19 @@ def test_what_nobody_was_rung_for_is_found(topology: Topology):
     judged(topology)
     assert topology.messages.met["dropped"] > 0
     assert gathered(topology).store["inbox"]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+def test_without_a_broker_two_of_them_survive_the_same(tmp_path: Path, store: str):
+    topology = Topology(tmp_path, SEED, store=store, broker=False)
+    with topology.running():
+        topology.ready()
+        with topology.people.at_work():
+            met = faults.kill_at_random(topology, 8)
+            (faults.store_file_full if store == "sqlite" else faults.disk_full)(topology)
+            faults.receipts_unanswered(topology, 2.0)
+        judged(topology)
+        assert met["up-1"] + met["up-2"] > 0
+        assert 503 in {one.status for one in topology.people.log}, "nobody noticed that the disk was full"
+        assert topology.died == [], "somebody ended whom nobody had killed"

@@ -36,6 +36,8 @@ CONFIG = """\
 url = "{store}"
 [broker]
 url = "{broker}"
+"""
+ELSEWHERE = """\
 [ledger]
 kind = "openquota"
 url = "http://127.0.0.1:{ledger}/v1"
@@ -89,8 +91,10 @@ class Process:
 class Topology:
     """Processes by their names: `worker-1`, `beat-2`, `receiver-1`, `ledger-2` and so on."""
 
-    def __init__(self, folder: Path, seed: int, *, store: str = "postgresql", broker: bool = True) -> None:
-        self.folder, self.random = folder, Random(f"{seed}/faults")
+    def __init__(
+        self, folder: Path, seed: int, *, store: str = "postgresql", broker: bool = True, embedded: bool = False
+    ) -> None:
+        self.folder, self.random, self.embedded = folder, Random(f"{seed}/faults"), embedded
         self.on_postgres, self.has_broker = store == "postgresql", broker
         self.people = People(seed)
         self.processes: dict[str, Process] = {}
@@ -105,7 +109,7 @@ class Topology:
     @property
     def names(self) -> list[str]:
         """Of every process that should be there."""
-        return list(self._commands())
+        return list(self.commands())
 
     @contextmanager
     def running(self) -> Iterator[Topology]:
@@ -128,7 +132,7 @@ class Topology:
             if name not in self._killed:
                 self.died.append(name)
         self._killed.discard(name)
-        argv = self._commands()[name]
+        argv = self.commands()[name]
         environ = self._ledger_environ if name.startswith("ledger") else self.environ
         order = {"argv": list(argv), "environ": environ, "log": str(self.folder / f"{name}.log")}
         assert self._forge.stdin is not None
@@ -201,18 +205,18 @@ class Topology:
 
     # -- inside
 
-    def _commands(self) -> dict[str, tuple[str, ...]]:
+    def commands(self) -> dict[str, tuple[str, ...]]:
+        """What each process runs."""
+        receiver_1, receiver_2, ledger_1, ledger_2 = (("--port", str(port)) for port in self.ports)
+        ledgers = {
+            "ledger-1": ("dealsync", "ledger", "serve", *ledger_1),
+            "ledger-2": ("dealsync", "ledger", "serve", *ledger_2),
+        }
         if not self.has_broker:
-            return {
-                "up-1": ("dealsync", "up", "--port", str(self._ports[0])),
-                "up-2": ("dealsync", "up", "--port", str(self._ports[1])),
-                "ledger-1": ("dealsync", "ledger", "serve", "--port", str(self._ports[2])),
-            }
-        return {
-            "ledger-1": ("dealsync", "ledger", "serve", "--port", str(self._ports[2])),
-            "ledger-2": ("dealsync", "ledger", "serve", "--port", str(self._ports[3])),
-            "receiver-1": ("dealsync", "serve", "--port", str(self._ports[0])),
-            "receiver-2": ("dealsync", "serve", "--port", str(self._ports[1])),
+            return ledgers | {"up-1": ("dealsync", "up", *receiver_1), "up-2": ("dealsync", "up", *receiver_2)}
+        return ledgers | {
+            "receiver-1": ("dealsync", "serve", *receiver_1),
+            "receiver-2": ("dealsync", "serve", *receiver_2),
             "worker-1": WORKER,
             "worker-2": WORKER,
             "beat-1": BEAT,
@@ -220,7 +224,7 @@ class Topology:
         }
 
     def _prepare(self) -> None:
-        self._ports = [free_port() for _ in range(4)]
+        self.ports = [free_port() for _ in range(4)]
         self._forge = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.forge"],
             cwd=ROOT,
@@ -245,10 +249,10 @@ class Topology:
             where = ("127.0.0.1", self.broker.port)
             self.broker_relay = self._relay(Relay(where, ear=lambda: Rewriting(self.messages)))
             broker = f"redis://127.0.0.1:{self.broker_relay.port}/0"
-        ledgers = [("127.0.0.1", port) for port in self._ports[2:]]
+        ledgers = [("127.0.0.1", port) for port in self.ports[2:]]
         kept = self.sent_to_ledger
         self.ledger_relay = self._relay(Relay(*ledgers, ear=lambda: Recording(kept, receipts, b"POST /v1/deals")))
-        self.receivers = self._relay(Relay(*(("127.0.0.1", port) for port in self._ports[:2])))
+        self.receivers = self._relay(Relay(*(("127.0.0.1", port) for port in self.ports[:2])))
         self._configure(store, broker)
         assert self._forge.stdout is not None
         assert int(self._forge.stdout.readline()) == self._forge.pid
@@ -261,19 +265,18 @@ class Topology:
         if self.on_postgres:
             with self.postgres.admin() as admin:
                 admin.execute(f"CREATE DATABASE {DATABASE}")
-        self.ledger_url = f"sqlite:///{self.folder / 'ledger.db'}"
-        (self.folder / "ledger.toml").write_text(f'[store]\nurl = "{self.ledger_url}"\n')
-        migrate(settings.load(self.folder / "ledger.toml", {}))
-        engine = connect(self.ledger_url)
-        key = keys.create(engine, name="campaign", scopes=["deals:write", "deals:read"], rpm=1_000_000)["key"]
-        engine.dispose()
-        file = self.folder / "dealsync.toml"
-        text = CONFIG.format(store=store, broker=broker, ledger=self.ledger_relay.port)
-        file.write_text("\n".join([text, *map(self._connection, TENANTS)]))
         bare = {name: value for name, value in os.environ.items() if not name.startswith("DEALSYNC")}
-        more = {"DEALSYNC_CONFIG": str(file), "DEALSYNC_TICK_EVERY_S": "0.5", "LEDGER_KEY": key}
+        ledger = ELSEWHERE.format(ledger=self.ledger_relay.port)
+        if self.embedded:
+            ledger, self.ledger_url, self.ledger_key = "", self.store_url, CANARY
+        else:
+            self._open_ledger()
+            self._ledger_environ = {**bare, "DEALSYNC_CONFIG": str(self.folder / "ledger.toml")}
+        file = self.folder / "dealsync.toml"
+        text = CONFIG.format(store=store, broker=broker) + ledger
+        file.write_text("\n".join([text, *map(self._connection, TENANTS)]))
+        more = {"DEALSYNC_CONFIG": str(file), "DEALSYNC_TICK_EVERY_S": "0.5", "LEDGER_KEY": self.ledger_key}
         self.environ = {**bare, **more, **self._secrets()}
-        self._ledger_environ = {**bare, "DEALSYNC_CONFIG": str(self.folder / "ledger.toml")}
         self.settings = settings.load(file, self.environ)
         migrate(self.settings)
         self.mappers = {name: connected(self.settings, name).mapper for name in TENANTS}
@@ -281,6 +284,15 @@ class Topology:
             with self.postgres.admin(DATABASE) as admin:
                 admin.execute(WITNESS)
             self.witnesses = {"moves": "SELECT connection_id, stream, run_id FROM witness_moves ORDER BY at"}
+
+    def _open_ledger(self) -> None:
+        self.ledger_url = f"sqlite:///{self.folder / 'ledger.db'}"
+        (self.folder / "ledger.toml").write_text(f'[store]\nurl = "{self.ledger_url}"\n')
+        migrate(settings.load(self.folder / "ledger.toml", {}))
+        engine = connect(self.ledger_url)
+        made = keys.create(engine, name="campaign", scopes=["deals:write", "deals:read"], rpm=1_000_000)
+        self.ledger_key = made["key"]
+        engine.dispose()
 
     def _connection(self, name: str) -> str:
         tenant = self.people.crms[name].tenant
