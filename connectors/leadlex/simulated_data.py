@@ -44,6 +44,7 @@ class Maker:
         ]
         self.companies: list[Fields] = []
         self._contacts = [self.uuid() for _ in range(20)]
+        self.contacts = [self._contact(one, *_PEOPLE[place % len(_PEOPLE)]) for place, one in enumerate(self._contacts)]
 
     def uuid(self) -> str:
         """An id as Postgres makes them."""
@@ -121,6 +122,10 @@ class Maker:
         return {"stage": stage, "status": "active", "closed_date": None}
 
     # -- inside
+
+    def _contact(self, contact_id: str, first: str, last: str) -> Fields:
+        return {"id": contact_id, "first_name": first, "last_name": last, "full_name": f"{first} {last}",
+                "custom_fields": {}, "created_date": self.when(self.founded), "updated_date": None}  # fmt: skip
 
     def _value(self) -> Any:
         random = self._random

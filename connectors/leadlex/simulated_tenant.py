@@ -178,6 +178,13 @@ class Tenant(Simulator):
         with self.exclusive():
             self.make.users[:] = [user for user in self.make.users if user["id"] != user_id]
 
+    def merge_contacts(self, survivor: str, duplicates: Sequence[str]) -> None:
+        """Contacts are merged: the duplicates' ids are retired, and deals go on naming them (section 9)."""
+        with self.exclusive():
+            self.make.contacts[:] = [one for one in self.make.contacts if one["id"] not in duplicates]
+            self.clock.tick()
+            self._tell("contact.merged", {"contact": {"id": survivor}, "merged_ids": list(duplicates)})
+
     def raw(self, deal_id: str, data: bytes) -> None:
         """Serve exactly these bytes in the deal's place: NaN, a key twice, wrong types, no id. Moves nothing."""
         with self.exclusive():

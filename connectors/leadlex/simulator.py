@@ -124,6 +124,8 @@ class LeadlexSimulator(WriteApi):
             raise Rejected(403, "insufficient_permissions", f"the key may not use {resource}")
         if resource == "deals":
             return self._deals(key, request)
+        if resource == "contacts" and request.method == "GET":
+            return self._contacts(key, request)
         if request.method != "GET" or key:
             raise Rejected(404, "not_found", "no such route")
         match resource:
@@ -213,6 +215,17 @@ class LeadlexSimulator(WriteApi):
         meta = encode({"page": page, "per_page": per_page, "total": len(self.companies.ids())})
         body = b'{"data":{"companies":' + rows + b'},"meta":' + meta + b"}"
         return Answer(body=body, headers={"content-type": JSON})
+
+    def _contacts(self, key: str, request: Request) -> Answer:
+        contacts: list[Fields] = self.make.contacts
+        if key:
+            found = next((one for one in contacts if one["id"] == key), None)
+            if found is None:
+                raise Rejected(404, "not_found", "contact not found")
+            return json_answer({"data": found})
+        page, per_page = self._paged(request.query, 50, 100)
+        meta = {"page": page, "per_page": per_page, "total": len(contacts)}
+        return json_answer({"data": {"contacts": contacts[(page - 1) * per_page : page * per_page]}, "meta": meta})
 
     def _hook(self, index: int) -> Fields:
         hook = self.hooks[index]

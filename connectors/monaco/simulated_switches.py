@@ -19,7 +19,9 @@ class Switches:
     redirect_host: str | None = None
     """Redirects lead to this host instead of the one that was asked: nobody should follow with a key."""
 
-    # -- rights (section 2)
+    # -- keys and rights (section 2)
+    other_keys: frozenset[str] = frozenset()
+    """More keys of the organization: they open what the first one does, and spend from the same hour."""
     forbidden: bool = False
     """The acting user may not read opportunities at all."""
     hidden: frozenset[str] = frozenset()

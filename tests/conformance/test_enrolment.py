@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +19,8 @@ from mappings.language import parse
 from pipeline.mapping_files import shipped
 from tests.conformance.world import FAR, World, Worlds, every_source, id_of
 
-CONNECTORS = Path(__file__).parents[2] / "connectors"
+TESTS = Path(__file__).parents[1]
+CONNECTORS = TESTS.parent / "connectors"
 MEMBERS = {*SimulatedCrm.__annotations__, *(name for name in vars(SimulatedCrm) if name[0] != "_")}
 
 
@@ -40,6 +43,16 @@ def test_its_simulator_can_be_made_to_do_what_every_simulated_crm_can(world: Wor
     assert any(set(crm.credentials) <= set(keys) for keys in source.credentials)
     known = set(crm.ids())
     assert {id_of(record, known) for record in crm.truth()} == known
+
+
+@every_source
+def test_each_switch_of_its_simulator_is_thrown_by_a_test(source: Source):
+    """A behaviour that the contract names or assumes, and that no test tries, is a promise that nobody keeps."""
+    switches = getattr(source.simulator(deals=0), "switches", None)
+    tests = [*(TESTS / "connectors" / source.name).glob("*.py"), *(TESTS / "conformance").glob("*.py")]
+    tried = "\n".join(file.read_text() for file in tests)
+    names = [one.name for one in dataclasses.fields(switches)] if dataclasses.is_dataclass(switches) else []
+    assert [name for name in names if not re.search(rf"\b{name}\b", tried)] == []
 
 
 @every_source

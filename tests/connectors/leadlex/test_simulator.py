@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
 from connectors.leadlex.simulator import LeadlexSimulator
+from connectors.leadlex.webhook import hear
 from connectors.simulated_sender import Outgoing
 from connectors.simulated_wire import lost_answer
 from connectors.times import instant
@@ -253,3 +255,56 @@ def test_a_window_over_many_deals_is_found_by_its_dates():
     tenant = LeadlexSimulator(1, 20_000)
     ids = tenant.index.ids(tenant._filter({"created_after": "2026-03-01T00:00:00Z"}))
     assert 0 < len(ids) < 200
+
+
+def test_a_merge_of_contacts_retires_ids_that_deals_go_on_naming():
+    tenant = Tenant(60)
+    told: list[bytes] = []
+
+    def post(delivery: Outgoing) -> int:
+        told.append(delivery.body)
+        return 200
+
+    tenant.notify(post, events=frozenset({"contact.merged"}))
+    survivor, gone = tenant.get(tenant.ids()[0])["main_contact_id"], tenant.get(tenant.ids()[1])["main_contact_id"]
+    assert tenant.ask("GET", f"/v1/contacts/{gone}").json()["data"]["id"] == gone
+    tenant.merge_contacts(survivor, [gone])
+    assert tenant.ask("GET", f"/v1/contacts/{gone}").status_code == 404
+    assert tenant.get(tenant.ids()[1])["main_contact_id"] == gone
+    listed = tenant.ask("GET", "/v1/contacts", params={"per_page": 100}).json()
+    assert (len(listed["data"]["contacts"]), listed["meta"]["total"]) == (19, 19)
+    assert [json.loads(body)["event"] for body in told] == ["contact.merged"]
+    assert not hear(told[0]).known
+
+
+@pytest.mark.parametrize(("bad_dates", "status"), [("refuse", 400), ("ignore", 200)])
+def test_a_date_that_cannot_be_read_is_refused_or_ignored(bad_dates: str, status: int):
+    tenant = Tenant(5, bad_dates=bad_dates)
+    assert tenant.ask("GET", "/v1/deals", params={"created_after": "yesterday"}).status_code == status
+
+
+def test_errors_may_come_as_a_gateway_tells_them():
+    answer = Tenant(5, bare_errors=True).ask("GET", "/v1/deals/none")
+    assert answer.status_code == 404
+    assert "error" not in answer.json()
+    assert "error" in Tenant(5).ask("GET", "/v1/deals/none").json()
+
+
+def test_an_export_may_know_more_columns_than_the_default_ones():
+    fields = {"fields": "id,updated_at"}
+    assert Tenant(5).ask("GET", "/v1/deals/export", params=fields).status_code == 400
+    assert Tenant(5, csv_extra_fields=True).ask("GET", "/v1/deals/export", params=fields).status_code == 200
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_attempts_of_a_delivery_have_ids_and_times_of_their_own_or_one(fresh: bool):
+    tenant = Tenant(5, fresh_delivery_ids=fresh, fresh_header_time=fresh)
+    tenant.notify(lambda _: 500)
+    tenant.touch(tenant.ids()[0])
+    tenant.clock.advance(60)
+    tenant.settle()
+    sent = [attempt.headers for attempt in tenant.hooks[0].sent]
+    assert len(sent) == 2
+    for header in ("X-LeadLex-Delivery-ID", "X-LeadLex-Timestamp"):
+        assert len({attempt[header] for attempt in sent}) == 1 + fresh
+    assert len({attempt.body for attempt in tenant.hooks[0].sent}) == 1

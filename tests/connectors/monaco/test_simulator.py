@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -131,6 +132,42 @@ def test_the_hours_budget_is_shared_by_all(headers: Any):
         assert statuses[2].headers["retry-after"] == "3000"
     made.clock.advance(3000)
     assert listed(made)["pagination"]["total_count"] == 3
+
+
+def test_several_keys_of_one_organization_spend_from_one_hour():
+    made = Organization(3, requests_per_hour=4, other_keys=frozenset({"mks_other"}))
+    with httpx.Client(transport=made.transport(), base_url="https://api.monaco.com") as client:
+        for number in range(6):
+            headers = {"authorization": f"Bearer {'mks_other' if number % 2 else TOKEN}"}
+            answer = client.post("/v1/opportunities/list", json={}, headers=headers)
+            assert answer.status_code == (200 if number < 4 else 429)
+        both = {"authorization": f"Bearer {TOKEN}", "x-monaco-api-key": "mks_other"}
+        assert client.post("/v1/opportunities/list", json={}, headers=both).status_code == 401
+
+
+def test_rows_of_one_time_may_come_in_another_order_with_every_request():
+    made = Organization(0, clock=SimClock(tick=timedelta(0)))
+    for _ in range(40):
+        made.create()
+    stable = [ids(made, sort="created_at") for _ in range(2)]
+    assert stable[0] == stable[1]
+    made.switches.ties = "shuffled"
+    shuffled = [ids(made, sort="created_at") for _ in range(2)]
+    assert shuffled[0] != shuffled[1]
+    assert set(shuffled[0]) == set(stable[0])
+
+
+def test_an_id_of_another_form_is_answered_422_or_404():
+    path = "/v1/opportunities/nonsense"
+    assert ask(Organization(3), "GET", path).status_code == 422
+    assert ask(Organization(3, malformed_ids=False), "GET", path).status_code == 404
+
+
+def test_amounts_may_be_in_foreign_currencies():
+    made = Organization(40, foreign_currency=1.0)
+    found = {row["estimated_value"]["currency_code"] for row in made.truth() if "estimated_value" in row}
+    assert found
+    assert found <= {"EUR", "GBP", "JPY"}
 
 
 def test_the_schema_lists_stages_owners_and_three_custom_fields():

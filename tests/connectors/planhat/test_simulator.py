@@ -95,6 +95,7 @@ def test_a_list_is_a_bare_array_of_a_hundred_by_default(tenant):
     assert len(made.read("/deals", limit=7)) == 7
     assert len(made.read("/deals", limit="many")) == 100
     assert made.read("/deals", offset=120) == []
+    assert len(tenant(deals=120, default_limit=30).read("/deals")) == 30
 
 
 @pytest.mark.parametrize(("switches", "status", "rows"), [
