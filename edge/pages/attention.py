@@ -65,9 +65,8 @@ def _of_connection(one: Mapping[str, Any]) -> Iterator[Need]:
     if one["parked"]:
         what = f"{one['parked']:,} records or events are parked"
         yield Need(True, name, what, "See why; mend mapping or record, then retry.", f"/parked?connection={name}")
-    if one.get("lacks"):
-        what = f"its source lets us read no {' and no '.join(one['lacks'])}"
-        yield Need(False, name, what, "Grant that right, or change what its mapping looks up.", href)
+    for lack in one.get("lacks", ()):
+        yield Need(False, name, lack, "Grant that right, or change what its mapping looks up.", href)
     if one["paused"]:
         pause = one["paused"]
         why = f": {pause['reason']}" if pause["reason"] else ""
