@@ -28,7 +28,8 @@ class Preview:
     """What a table makes of the living deals and the parked records of a connection, against what stands now.
 
     `unchanged`, `changed` and `unreadable` add up to `deals`; `resolved` of the `parked` records could be read.
-    `money` is what the amounts would move by, in minor units a currency; `reasons` say why records would be parked.
+    `money` is what the amounts would move by, in minor units of the ledger's currency, by the currency that the deals
+    name; `reasons` say why records would be parked.
     """
 
     connection: str

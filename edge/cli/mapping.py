@@ -10,7 +10,7 @@ import typer
 from edge.cli.exits import CONFIGURATION, DONE, USAGE, Failed
 from edge.cli.options import Config, ConnectionName, Json, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import money, shown
+from edge.cli.words import shown, sums
 
 if TYPE_CHECKING:
     from pipeline.mapping_preview import Preview
@@ -138,9 +138,8 @@ def _tell(terminal: Terminal, found: Preview, currency: str) -> None:
         terminal.line(f"  {name.ljust(22)} {deals:,} deals")
     for (before, after), deals in found.stages.most_common():
         terminal.line(f"  stage {shown(before or None)} -> {shown(after or None)}: {deals:,} deals")
-    for code, cents in sorted(found.money.items()):
-        if cents:
-            terminal.line(f"  money {'+' if cents > 0 else ''}{money(cents, code or currency)}")
+    if moved := sums({code: cents for code, cents in sorted(found.money.items()) if cents}, currency, signed=True):
+        terminal.line(f"  money {moved}")
     for (reason, name), records in found.reasons.most_common():
         terminal.line(f"  parked for {reason} at {name}: {records:,} records")
     terminal.table(
