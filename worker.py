@@ -7,15 +7,18 @@ import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_ready
 from kombu import Queue
 
-from pipeline import tasks
+from pipeline import alive, tasks
 from pipeline.faults import SettingsError
 from pipeline.observe import configure
 from pipeline.settings import Settings, load
 
 QUEUES = ("hint", "pull", "publish", "backfill", "maintenance")
+ENDS_WITHIN_S = 4.0
+"""Told to end, a worker waits so long for what is under way, however soon that is done; then it hands it back."""
+
 TICK_EVERY_S = float(os.environ.get("DEALSYNC_TICK_EVERY_S", "15"))
 
 
@@ -44,7 +47,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_time_limit": 3600,  # the lease is the real guard
         "worker_prefetch_multiplier": 1,  # nothing waits behind a long task
         "worker_cancel_long_running_tasks_on_connection_loss": True,  # its twin is already on the way
-        "worker_soft_shutdown_timeout": 20.0,
+        "worker_soft_shutdown_timeout": ENDS_WITHIN_S,
         "worker_enable_remote_control": False,  # less surface; control replies have filled brokers
         "worker_hijack_root_logger": False,
         "worker_max_tasks_per_child": 500,  # leaks recur
@@ -73,6 +76,19 @@ def build() -> Celery:
 def _log(**_: object) -> None:
     """Keep our own logging: Celery's lines go through the same processors, redaction included."""
     configure("json", os.environ.get("DEALSYNC_LOG_LEVEL", "info"))
+
+
+@heartbeat_sent.connect
+@worker_ready.connect
+def _alive(**_: object) -> None:
+    """A worker lives as long as its main process comes round to its heartbeat."""
+    alive.tell(os.environ)
+
+
+@after_task_publish.connect(sender="tick")
+def _rung(**_: object) -> None:
+    """Beat lives as long as it rings; nobody else sends this message."""
+    alive.tell(os.environ)
 
 
 app = build()

@@ -53,3 +53,10 @@ class Stopped(PipelineFault):
     def __init__(self, message: str, summary: Summary) -> None:
         super().__init__(message)
         self.summary = summary
+
+
+def reason_of(error: BaseException) -> str:
+    """Why work ended, in words for people: a process that is told to end raises what says nothing of it."""
+    if not isinstance(error, Exception):
+        error = Interrupted()
+    return str(error) or type(error).__name__

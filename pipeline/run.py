@@ -18,7 +18,7 @@ from mappings.outcome import Mapped
 from pipeline.apply import apply, bury, retell
 from pipeline.batch import Batch, Scope, Seen
 from pipeline.circuit import Circuit
-from pipeline.faults import Stopped
+from pipeline.faults import Stopped, reason_of
 from pipeline.flags import told
 from pipeline.landed import landed
 from pipeline.observe import bind
@@ -279,7 +279,7 @@ def _finish(store: Store, run: Run) -> None:
 
 def _fail(store: Store, scope: Scope, error: BaseException) -> None:
     """Write down how the run ended, as far as the store still lets us; the fault itself is what the caller sees."""
-    reason = str(error) or type(error).__name__
+    reason = reason_of(error)
     state = "stopped" if isinstance(error, Stopped) else "failed"
     log.warning("run.failed", reason=reason)
     try:

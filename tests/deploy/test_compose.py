@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.secret import Secret
 from pipeline.settings import load
-from tests.deploy.files import DEPLOY, compose, environment, instructions, queues, services
+from tests.deploy.files import DEPLOY, compose, environment, image_environment, instructions, queues, services
 
 MIGRATED = {"condition": "service_completed_successfully"}
 every_service = pytest.mark.parametrize("name", sorted(services()))
@@ -60,11 +60,20 @@ def test_the_receiver_alone_is_reached_and_only_from_this_machine():
     }
 
 
-def test_workers_have_longer_to_end_than_they_need_to_hand_their_work_back():
-    soft = re.search(r'"worker_soft_shutdown_timeout": ([\d.]+)', (DEPLOY.parent / "worker.py").read_text())
+def test_everybody_has_longer_to_end_than_is_needed():
+    """A worker waits for what is under way, then for its children to hear of it; all are gone within 15 s."""
+    soft = re.search(r"^ENDS_WITHIN_S = ([\d.]+)", (DEPLOY.parent / "worker.py").read_text(), re.M)
     assert soft is not None
+    assert float(soft.group(1)) <= 10
     for one in services().values():
-        assert int(one["stop_grace_period"].removesuffix("s")) > float(soft.group(1))
+        assert int(one["stop_grace_period"].removesuffix("s")) > 15
+
+
+def test_whoever_listens_on_nothing_is_asked_whether_it_has_said_that_it_lives():
+    file = image_environment(instructions()[-1])["DEALSYNC_ALIVE_FILE"]
+    assert file.startswith("/tmp/"), "nothing else can be written"
+    asked = {name for name, one in services().items() if "pipeline.alive" in one["healthcheck"].get("test", ())}
+    assert asked == {name for name, one in services().items() if one["command"][0] == "celery"}
 
 
 def test_the_receiver_is_asked_as_the_image_says():

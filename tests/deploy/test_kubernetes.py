@@ -120,6 +120,17 @@ def test_the_receiver_is_asked_whether_it_lives_and_whether_it_can_keep_anything
 
 
 @every_overlay
+def test_whoever_listens_on_nothing_is_asked_as_in_compose_whether_it_has_said_that_it_lives(overlay: str):
+    wanted = services()["beat"]["healthcheck"]["test"][1:]
+    for name, one in of_kind(overlay, "Deployment").items():
+        (container,) = pod(one)["spec"]["containers"]
+        if name != "receiver":
+            probes = [container[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe")]
+            assert probes == [wanted, wanted]
+        assert pod(one)["spec"].get("terminationGracePeriodSeconds", 30) > 15
+
+
+@every_overlay
 def test_everything_is_walled_in_and_only_readers_reach_the_outside(overlay: str):
     policies = {name: one["spec"] for name, one in of_kind(overlay, "NetworkPolicy").items()}
     everybody = {"matchLabels": {"app.kubernetes.io/name": "dealsync"}}

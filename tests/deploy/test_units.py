@@ -14,7 +14,8 @@ from tests.deploy.files import UNITS, commands, environment, queues, unit
 KNOWN = {
     "Unit": "Description Wants Requires After PartOf StartLimitIntervalSec",
     "Service": "Type RemainAfterExit ExecStart Environment EnvironmentFile KillMode Restart "
-    "RestartSec TimeoutStopSec MemoryMax TasksMax User Group UMask NoNewPrivileges ProtectSystem ProtectHome "
+    "RestartSec TimeoutStopSec WatchdogSec NotifyAccess MemoryMax TasksMax "
+    "User Group UMask NoNewPrivileges ProtectSystem ProtectHome "
     "ProtectProc ProcSubset PrivateTmp PrivateDevices PrivateUsers ProtectHostname ProtectClock "
     "ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups RestrictAddressFamilies "
     "RestrictNamespaces RestrictRealtime RestrictSUIDSGID LockPersonality RemoveIPC CapabilityBoundingSet "
@@ -60,6 +61,15 @@ def test_the_target_wants_a_worker_for_each_queue():
     assert {one for one in wanted if "@" in one} == {f"dealsync-worker@{queue}.service" for queue in queues()}
     files = {path.name for path in UNITS}
     assert {re.sub(r"@\w+\.", "@.", one) for one in wanted} <= files
+
+
+def test_whoever_listens_on_nothing_is_watched_by_systemd():
+    watched = {path.name for path in SERVICES if values(path, "Service", "WatchdogSec")}
+    assert watched == {"dealsync-worker@.service", "dealsync-beat.service"}
+    for name in watched:
+        (path,) = [one for one in SERVICES if one.name == name]
+        assert int(values(path, "Service", "WatchdogSec")[0]) > 60, "a soft end and a lost broker take a while"
+        assert values(path, "Service", "NotifyAccess") == ["main"]
 
 
 @every_service

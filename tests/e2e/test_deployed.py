@@ -79,9 +79,15 @@ class Deployment:
         more = ["--port", str(self.port)] if here[1:2] == ["serve"] else []
         return [str(self.image / "bin" / here[0]), *here[1:], *more]
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, of: str = "") -> subprocess.CompletedProcess[str]:
+        """A command as it runs in a service's container."""
         return subprocess.run(
-            self.spelled(list(words)), cwd=self.tmp, env=self.environ, capture_output=True, text=True, check=False
+            self.spelled(list(words)),
+            cwd=self.tmp,
+            env=self.environ_of(of),
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def said(self, *words: str) -> Any:
@@ -99,14 +105,22 @@ class Deployment:
                     assert self.running[other].wait(180) == 0, self.log(other)
         with (self.folder / f"{name}.log").open("wb") as log:
             self.running[name] = subprocess.Popen(
-                self.spelled(services()[name]["command"]), cwd=self.tmp, env=self.environ, stdout=log, stderr=log
+                self.spelled(services()[name]["command"]),
+                cwd=self.tmp,
+                env=self.environ_of(name),
+                stdout=log,
+                stderr=log,
             )
+
+    def environ_of(self, name: str) -> dict[str, str]:
+        """Each container has a /tmp of its own."""
+        return {**self.environ, "DEALSYNC_ALIVE_FILE": str(self.folder / f"{name}-alive")}
 
     def healthy(self, name: str) -> bool:
         assert self.running[name].poll() is None, self.log(name)
         marker, *test = services()[name]["healthcheck"]["test"]
         assert marker == "CMD"
-        return self.run(*test).returncode == 0
+        return self.run(*test, of=name).returncode == 0
 
     def stop(self) -> dict[str, float]:
         """Tell all of them to end at once; the seconds that each took."""
@@ -258,6 +272,6 @@ def test_what_compose_starts_reads_publishes_takes_deliveries_in_and_ends_when_t
 @pytest.mark.timeout(180)
 def test_a_process_that_begins_before_the_migration_is_not_healthy_and_says_what_to_do(deployment: Deployment):
     """What makes Kubernetes's init containers wait."""
-    early = deployment.run(*services()["beat"]["healthcheck"]["test"][1:])
+    early = deployment.run("dealsync", "status", "--quiet")
     assert early.returncode == 3
     assert "dealsync migrate" in early.stderr
