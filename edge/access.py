@@ -53,11 +53,6 @@ class Access:
         self._clock_s = clock_s
         self._known = [_known(one) for one in tokens]
 
-    @property
-    def open(self) -> bool:
-        """Whether anybody may come in at all."""
-        return bool(self._known)
-
     def by_token(self, presented: str) -> Visitor | None:
         """Who bears this token. Every configured token is compared, in a time that tells nothing about any."""
         found = self._bearer(presented)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
@@ -17,8 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from edge.closed import closed
 from edge.counting import Counting, Level
-from edge.operations import Operations
 from edge.webhooks import PATH, Webhooks
 from pipeline.doorbell import Doorbell, doorbell
 from pipeline.faults import PipelineFault
@@ -30,6 +31,9 @@ _READY_FOR_S = 1.0
 """The store is asked at most so often whether it is there, whoever asks us."""
 
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+if TYPE_CHECKING:
+    from edge.operations import Operations
 
 log = structlog.get_logger()
 
@@ -45,13 +49,13 @@ class Served:
         self._bell = bell or doorbell(app)
         self._counting = Counting(lambda: [Level(*level) for level in levels(app)])
         self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
-        self._operations = Operations(app)
+        self._operations = _operations(app)
         self._rest: ASGIApp = Starlette(
             routes=[
                 Route("/livez", _alive),
                 Route("/readyz", self._answering(self._ready)),
                 Route("/metrics", self._answering(self._metrics)),
-                Mount("/", self._operations),
+                Mount("/", self._operations or closed),
             ]
         )
         self._checking = threading.Lock()
@@ -68,7 +72,8 @@ class Served:
     def close(self) -> None:
         """Commit what was received, then stop looking at records."""
         self._webhooks.close()
-        self._operations.close()
+        if self._operations is not None:
+            self._operations.close()
         self._bell.close()
 
     def _answering(self, answer: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
@@ -99,6 +104,15 @@ class Served:
         except PipelineFault as fault:
             log.warning("metrics.unavailable", reason=str(fault))
             return JSONResponse({"error": "the store does not answer"}, 503, {"Retry-After": "5"})
+
+
+def _operations(app: App) -> Operations | None:
+    """The API and the pages, where somebody is named who may use them: a receiver alone need not load them."""
+    if not app.settings.serve.api_tokens:
+        return None
+    from edge.operations import Operations
+
+    return Operations(app)
 
 
 async def _alive(_: Request) -> Response:

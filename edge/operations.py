@@ -9,13 +9,12 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge import api, pages
 from edge.access import Access
-from edge.api.answers import envelope
-from edge.telling import plainly
+from edge.closed import is_for_machines, refusal
 from pipeline.previews import Previews
 from pipeline.wiring import App
 
@@ -24,11 +23,6 @@ BODY_WITHIN_S = 10.0
 
 AT_ONCE = 4
 """Requests worked on at the same time: the rest of the process, webhooks first of all, needs the database as well."""
-
-CLOSED = (
-    "the pages and the operations API are closed: name who may use them in [serve] api_tokens of the configuration, "
-    'like api_tokens = [{ env = "OPERATOR_TOKEN", name = "ann" }]'
-)
 
 _WHY = {408: "the body took too long", 413: f"the body is larger than {MAX_BODY} bytes"}
 _WARN_EVERY_S = 60.0
@@ -56,13 +50,13 @@ class Operations:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        for_machines = scope["path"].startswith("/api/")
+        for_machines = is_for_machines(scope)
         answer = self._let_in(scope, for_machines)
         if answer is None:
             try:
                 body = await _whole(Headers(scope=scope), receive)
             except _Unread as error:
-                answer = _refusal(error.status, str(error), for_machines)
+                answer = refusal(error.status, str(error), for_machines=for_machines)
                 answer.headers["Connection"] = "close"  # the rest of a body that nobody reads
         if answer is not None:
             await answer(scope, receive, send)
@@ -76,8 +70,6 @@ class Operations:
 
     def _let_in(self, scope: Scope, for_machines: bool) -> Response | None:
         """Why a request is not looked at any further; None, and who asks in the scope's state, when it is."""
-        if not self._access.open:
-            return _refusal(403, CLOSED, for_machines)
         if not for_machines:
             return pages.let_in(scope, self._access)
         given = Headers(scope=scope).getlist("authorization")
@@ -85,11 +77,11 @@ class Operations:
         visitor = self._access.by_token(token.strip()) if scheme.lower() == "bearer" else None
         if visitor is None:
             self._warn()
-            answer = _refusal(401, "a bearer token of [serve] api_tokens is needed", for_machines)
+            answer = refusal(401, "a bearer token of [serve] api_tokens is needed", for_machines=True)
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
         if scope["method"] not in ("GET", "HEAD") and not visitor.may_act:
-            return _refusal(403, f"the token {visitor.name!r} is read_only: it may look and not act", for_machines)
+            return refusal(403, f"the token {visitor.name!r} is read_only: it may look and not act", for_machines=True)
         scope.setdefault("state", {})["visitor"] = visitor
         return None
 
@@ -97,12 +89,6 @@ class Operations:
         if time.monotonic() - self._warned >= _WARN_EVERY_S:
             self._warned = time.monotonic()
             log.warning("operations.refused", reason="no token of ours")
-
-
-def _refusal(status: int, message: str, for_machines: bool) -> Response:
-    answer = envelope(plainly(status, message)) if for_machines else PlainTextResponse(f"{message}\n", status)
-    answer.headers.update({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
-    return answer
 
 
 async def _whole(headers: Headers, receive: Receive) -> bytes:

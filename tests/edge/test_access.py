@@ -110,6 +110,5 @@ def test_a_token_that_could_be_guessed_is_refused_without_being_told(clock: Cloc
 
 def test_where_there_is_no_token_nobody_comes_in(clock: Clock):
     closed = access(clock)
-    assert not closed.open
     assert closed.by_token("") is None
     assert closed.by_session("") is None
