@@ -25,7 +25,8 @@ class Spent:
 
     `wall_s` from the first process's start to the last one's end, interpreters and imports included. `working_s` is
     what the program itself says it took after its imports. `cpu_s` user and system, of the processes themselves, not
-    of PostgreSQL or the page server. `peak_mb` is the resident peak of the largest process, in 10^6 bytes.
+    of PostgreSQL or the page server. `peak_mb` is the resident peak of the largest process, in 10^6 bytes; a process
+    inherits the peak of whoever starts it, so whoever measures stays small.
     """
 
     wall_s: float
@@ -76,9 +77,10 @@ class Running:
             return None
         wall_s = time.perf_counter() - self._begun
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        said = _last_json(_text(self._out))
+        with self._out, self._err:
+            said, told = _last_json(_text(self._out)), _text(self._err)
         if self._process.returncode != 0:
-            tail = _text(self._err).strip()[-600:]
+            tail = told.strip()[-600:]
             raise Failed(f"{Path(self._command[0]).name} ended with {self._process.returncode}: {tail or said}")
         inside = said.get("seconds")
         spent = Spent(

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from benchmarks import appending, report, stage
+from benchmarks import appending, monaco_sweep, report, stage
 from benchmarks.measure import Failed, Spent
 from benchmarks.results import FIRST, POSTGRESQL, Figure, Result, Table
 from benchmarks.stage import PageServer
@@ -121,6 +121,13 @@ def test_every_event_of_the_appending_benchmark_is_as_wide_as_a_mapped_deal_and_
     with psycopg.connect(postgres_url) as session:
         for table in appending.TABLES:
             assert session.execute(f"SELECT count(*) FROM {table.name}").fetchone() == (100 * appending.ROUNDS,)
+
+
+def test_the_sweep_of_a_simulated_organization_is_whole_and_its_requests_are_counted():
+    found = monaco_sweep.figures(700)
+    assert {title.partition(" of ")[0] for title in found} == {f"monaco: {name}" for name in monaco_sweep.PASSES}
+    assert {value for title, value in found.items() if "requests (least: 2)" in title} <= {2, 3, 4, 5}
+    assert all(50 < value < 250 for title, value in found.items() if title.endswith("peak MB"))
 
 
 def test_the_report_holds_each_ratio_against_its_goal():
