@@ -12,6 +12,7 @@ from deals.identity import decode_json
 from deals.state import STANDARD
 from pipeline.faults import Unknown
 from pipeline.listing import streamed
+from pipeline.store.connections import names
 from pipeline.store.tables import connections, deals, events, receipts
 from pipeline.wiring import App
 
@@ -87,11 +88,17 @@ def _deals() -> Any:
 
 
 def _page(tx: Connection, connection: str | None, place: tuple[str, str], size: int) -> list[_Row]:
-    later = (connections.c.name > place[0]) | ((connections.c.name == place[0]) & (deals.c.source_id > place[1]))
-    found = _deals().where(later)
-    if connection is not None:
-        found = found.where(connections.c.name == connection)
-    return [_Row(*row) for row in tx.execute(found.order_by(connections.c.name, deals.c.source_id).limit(size))]
+    """One connection after the other: each part is read along the index, however many deals there are."""
+    name, source_id = place
+    chosen = sorted((one, number) for number, one in names(tx).items() if connection in (None, one) and one >= name)
+    rows: list[_Row] = []
+    for one, number in chosen:
+        beyond = deals.c.source_id > (source_id if one == name else "")
+        found = _deals().where(deals.c.connection_id == number, beyond).order_by(deals.c.source_id)
+        rows += [_Row(*row) for row in tx.execute(found.limit(size - len(rows)))]
+        if len(rows) == size:
+            break
+    return rows
 
 
 def _place(app: App, external_id: str) -> tuple[str, str]:
