@@ -3,6 +3,8 @@
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),.tools/bin/uv)
 RUN := $(UV) run --frozen
 PIP := https://bootstrap.pypa.io/pip/pip.pyz
+# Whatever the machine says, compiled files are kept: else every process of the tests compiles them all anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
