@@ -83,5 +83,5 @@ class _Levels(Collector):
 _MEANINGS = {
     **LEVELS,
     BUDGET_LEFT: "Requests that an account may still send at this moment, by the limit that leaves the fewest.",
-    INCIDENTS: "Events that the ledger held before they were first sent, or holds otherwise; of all connections.",
+    INCIDENTS: "Events that met something else in the ledger, and that nobody has acknowledged; of all connections.",
 }

@@ -12,7 +12,7 @@ from deals.identity import canonical, decode_json
 from deals.state import STANDARD
 from ledger import bulk
 from ledger.port import LedgerDeal, LedgerFault
-from pipeline.store import connections, outbox
+from pipeline.store import connections, incidents, outbox
 from pipeline.store.held import DISCARDED
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.tables import outbox as outbox_table
@@ -144,11 +144,11 @@ def _nothing_forgotten(tx: Connection) -> Iterator[str]:
 
 
 def _receipts_are_ours(tx: Connection) -> Iterator[str]:
-    if found := outbox.worst_receipt(tx):
-        outcome, source_id, held = found
+    for number, row in incidents.listed(tx, state=incidents.OPEN, after=0, limit=None):
         yield (
-            f"{outbox.incidents(tx)} events {outbox.INCIDENTS[outcome]}; "
-            f"the latest is of deal {source_id}, held as {held}. Compare store and ledger before publishing"
+            f"{row.events:,} events {incidents.MEANINGS[row.outcome]}; the latest is of deal {row.source_id}, held as "
+            f"{row.domain_event_id}. Compare store and ledger before publishing, then "
+            f"`dealsync incidents acknowledge {number} --reason WHY`"
         )
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection
 
 from pipeline import schedule
-from pipeline.store import ages, backfills, connections, held, hints, inbox, outbox, parking, pauses
+from pipeline.store import ages, backfills, connections, held, hints, inbox, incidents, outbox, parking, pauses
 from pipeline.store.session import now
 from pipeline.wiring import App
 
@@ -37,7 +37,8 @@ BUDGET_LEFT = "budget_left"
 """Of each account: how many requests may be sent at this moment, by the limit that leaves the fewest."""
 
 INCIDENTS = "incidents"
-"""Events that the ledger held before they were first sent, or holds otherwise; of all connections."""
+"""Events that the ledger held before they were first sent, or holds otherwise, and that nobody has acknowledged; of all
+connections."""
 
 Numbers: TypeAlias = Mapping[int, float]
 
@@ -47,9 +48,9 @@ def levels(app: App) -> list[tuple[str, str, float]]:
     with app.store.read() as tx:
         rows = {row.name: row for row in connections.all_of_them(tx)}
         found = _numbers(tx, datetime.fromisoformat(now(tx)).timestamp())
-        incidents = outbox.incidents(tx)
+        met = incidents.events(tx)
     stopped = {row.id: 1.0 for row in rows.values() if row.state == "refused"}
-    told: list[tuple[str, str, float]] = [(INCIDENTS, "", incidents)]
+    told: list[tuple[str, str, float]] = [(INCIDENTS, "", met)]
     for name, chosen in app.settings.connections.items():
         number = rows[name].id if name in rows else 0
         interval = schedule.least_interval(chosen).total_seconds()

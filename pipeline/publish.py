@@ -16,10 +16,12 @@ from sqlalchemy import Connection
 from ledger import bulk
 from ledger.port import Answer, LedgerUnavailable, Receipt, Rejected, Unsettled
 from pipeline.ahead import ahead
+from pipeline.faults import reason_of
 from pipeline.observe import bind
-from pipeline.store import leases, outbox, parking, runs
+from pipeline.store import incidents, leases, outbox, parking, runs
+from pipeline.store.incidents import CONFLICT, MEANINGS, THERE_BEFORE, IncidentRow
 from pipeline.store.leases import Lease
-from pipeline.store.outbox import BEGINNING, CONFLICT, INCIDENTS, THERE_BEFORE, WHENEVER, Head, Lane
+from pipeline.store.outbox import BEGINNING, WHENEVER, Head, Lane
 from pipeline.store.parking import ParkedRow
 from pipeline.store.session import later, now
 from pipeline.summary import Progress, Summary, silent
@@ -43,10 +45,10 @@ def publish(app: App, *, progress: Progress = silent) -> Summary:
 
     An event is settled by any receipt; one the ledger refuses is parked and stops its own lane only; one whose fate is
     unknown goes again later with the same key and the same bytes. A ledger elsewhere that already has what was never
-    sent is an incident: settled, logged, counted and noted. A limit of requests is waited for as long as each wait
-    lets something through; several publishers of one store take turns. Raises `LedgerRefused`, `Busy`, `Stopped` when
-    this store looks like one that was lost, and `LedgerUnavailable` when the ledger stayed away for longer than
-    `give_up_after_s`.
+    sent is an incident: settled, logged, noted, and open until a person acknowledges it. A limit of requests is waited
+    for as long as each wait lets something through; several publishers of one store take turns. Raises
+    `LedgerRefused`, `Busy`, `Stopped` when this store looks like one that was lost, and `LedgerUnavailable` when the
+    ledger stayed away for longer than `give_up_after_s`.
     """
     with leases.hold(app.store, "publish") as lease:
         with app.store.write() as tx:
@@ -57,7 +59,7 @@ def publish(app: App, *, progress: Progress = silent) -> Summary:
                 publisher.begin()
                 publisher.drain()
             except BaseException as error:
-                _end(app, summary, "failed", str(error))
+                _end(app, summary, "failed", reason_of(error))
                 raise
             summary.notes += publisher.found()
             _end(app, summary, "done", "; ".join(summary.notes) or None)
@@ -76,7 +78,7 @@ class _Publisher:
     failures: int = 0
     pause: Pause | None = None
     waited: bool = False
-    incidents: Counter[str] = field(default_factory=Counter)
+    met: Counter[str] = field(default_factory=Counter)
     trouble: str = "an earlier run put them off"
     random: random.Random = field(default_factory=random.Random)
 
@@ -108,7 +110,7 @@ class _Publisher:
     def found(self) -> list[str]:
         """What a person should know of the receipts."""
         return [
-            f"{many:,} events {INCIDENTS[what]}; `dealsync doctor` names one" for what, many in self.incidents.items()
+            f"{many:,} events {MEANINGS[what]}; `dealsync incidents list` shows them" for what, many in self.met.items()
         ]
 
     def _one_pass(self, due: str | None) -> bool:
@@ -157,7 +159,7 @@ class _Publisher:
             bulk.by_index(tx)
             at = now(tx)
             outbox.settle(tx, receipts, at)
-            outbox.count_incidents(tx, sum(outcome in INCIDENTS for _, _, outcome in receipts))
+            self._raise(tx, receipts, at)
             for head, rejected in refused:
                 _park(tx, head, rejected, at)
             self._put_off(tx, [(head.lane, answer) for head, answer in answered if isinstance(answer, Unsettled)], at)
@@ -180,6 +182,15 @@ class _Publisher:
             return THERE_BEFORE
         return receipt.outcome
 
+    def _raise(self, tx: Connection, receipts: Sequence[tuple[Lane, Receipt, str]], at: str) -> None:
+        """Let a person know of receipts that are no retries of ours."""
+        for outcome in MEANINGS:
+            met = [(lane, receipt) for lane, receipt, what in receipts if what == outcome]
+            if met:
+                (connection_id, source_id, _), held = met[-1]
+                run, theirs = self.summary.run, held.domain_event_id
+                incidents.add(tx, IncidentRow(run, outcome, len(met), at, at, connection_id, source_id, theirs))
+
     def _count(self, outcomes: Sequence[str], refused: int) -> Summary:
         new = outcomes.count("appended")
         self.summary.read += len(outcomes) + refused
@@ -188,7 +199,7 @@ class _Publisher:
         self.summary.published += len(outcomes)
         self.summary.parked += refused
         self.summary.seconds = time.monotonic() - self.begun
-        self.incidents.update(outcome for outcome in outcomes if outcome in INCIDENTS)
+        self.met.update(outcome for outcome in outcomes if outcome in MEANINGS)
         return self.summary
 
     def _be_patient(self, more_s: float = 0.0) -> None:

@@ -9,7 +9,7 @@ from ledger.port import LedgerFault
 from pipeline import schedule
 from pipeline.refer import lacks
 from pipeline.schedule import Planned
-from pipeline.store import connections, drifting, held, outbox, parking, pauses, projection, runs, windows
+from pipeline.store import connections, drifting, held, incidents, outbox, parking, pauses, projection, runs, windows
 from pipeline.store.session import later, now
 from pipeline.wiring import App
 
@@ -46,10 +46,10 @@ def status(app: App) -> dict[str, Any]:
                 }
             )
         last = runs.last(tx, "publish", None)
-        total, incidents = sum(waiting.values()), outbox.incidents(tx)
+        total, met = sum(waiting.values()), incidents.events(tx)
     return {
         "connections": shown,
-        "ledger": {**_ledger(app), "outbox": total, "incidents": incidents, "last_publish": last and last["ended_at"]},
+        "ledger": {**_ledger(app), "outbox": total, "incidents": met, "last_publish": last and last["ended_at"]},
     }
 
 

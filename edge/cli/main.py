@@ -18,6 +18,7 @@ from edge.cli import (
     deliveries,
     demo,
     held,
+    incidents,
     ledger,
     mapping,
     operations,
@@ -76,6 +77,7 @@ app.add_typer(deals.app)
 app.add_typer(parked.group, name="parked")
 app.add_typer(deliveries.group, name="deliveries")
 app.add_typer(held.group, name="held")
+app.add_typer(incidents.group, name="incidents")
 app.add_typer(mapping.group, name="mapping")
 app.add_typer(ledger.group, name="ledger")
 app.add_typer(serve.app)

@@ -57,6 +57,28 @@ held_events = Table(
 )
 """The events of each change set. While it is held they lie in the outbox marked as parked, and their lanes wait."""
 
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", BigInteger),
+    Column("outcome", Text, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("latest", Text, nullable=False),
+    Column("connection_id", Integer, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("domain_event_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_at", Text),
+    Column("decided_by", Text),
+    Column("note", Text),
+    Index("incidents_open", "run_id", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
+)
+"""Events of one run for which the ledger had an answer that is no retry of ours. `state`: open, acknowledged.
+
+The connection, the deal and the ledger's event are those of the latest of them."""
+
 audits = Table(
     "audits",
     metadata,

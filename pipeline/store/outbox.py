@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, exists, func, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from deals.events import Event
 from ledger import bulk
 from ledger.port import Receipt
-from pipeline.store.tables import events, facts, outbox, receipts
+from pipeline.store.tables import events, outbox, receipts
 
 Lane = tuple[int, str, int]
 """Connection id, source id, revision: one event's place in its lane."""
@@ -28,17 +28,6 @@ class Head(NamedTuple):
     lane: Lane
     event: Event
     attempts: int
-
-
-THERE_BEFORE, CONFLICT = "there_before", "conflict"
-
-INCIDENTS = {
-    THERE_BEFORE: "were in the ledger before we first sent them: this store was restored, or somebody sends beside it",
-    CONFLICT: "have keys under which the ledger holds something else",
-}
-"""Outcomes of receipts that are no retries of ours: the event is settled, and a person should know."""
-
-_COUNTED = "incidents"
 
 
 class EventRow(NamedTuple):
@@ -134,27 +123,6 @@ def lanes(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> set[
         outbox.c.connection_id == connection_id, bulk.among(tx, outbox.c.source_id, source_ids)
     )
     return set(tx.execute(found).scalars())
-
-
-def count_incidents(tx: Connection, found: int) -> None:
-    """Count receipts that are incidents for as long as the store lives."""
-    if found:
-        total = str(incidents(tx) + found)
-        if not tx.execute(update(facts).where(facts.c.name == _COUNTED).values(value=total)).rowcount:
-            tx.execute(insert(facts).values(name=_COUNTED, value=total))
-
-
-def incidents(tx: Connection) -> int:
-    """How many receipts were incidents."""
-    return int(tx.execute(select(facts.c.value).where(facts.c.name == _COUNTED)).scalar_one_or_none() or 0)
-
-
-def worst_receipt(tx: Connection) -> tuple[str, str, str] | None:
-    """The latest receipt that is an incident: its outcome, its deal's id at the source, its domain event; or None."""
-    columns = (receipts.c.outcome, receipts.c.source_id, receipts.c.domain_event_id)
-    found = select(*columns).where(receipts.c.outcome.in_(list(INCIDENTS))).order_by(receipts.c.settled_at.desc())
-    row = tx.execute(found.limit(1)).one_or_none()
-    return None if row is None else (row[0], row[1], row[2])
 
 
 def next_due(tx: Connection) -> str | None:

@@ -87,6 +87,10 @@ COMMANDS = [
     "held show",
     "held release",
     "held discard",
+    "incidents",
+    "incidents list",
+    "incidents show",
+    "incidents acknowledge",
 ]
 
 
