@@ -100,7 +100,7 @@ class Labels:
         found = self._fields(record, problems)
         if not found:
             return
-        labels, nothing = self._labels, self._nothing
+        labels, nothing, choices = self._labels, self._nothing, self._choices
         for name, value in found.items():
             label = labels.get(name) or self._resolve(name)
             key, read, odd = label.key, label.read, label.odd
@@ -110,9 +110,8 @@ class Labels:
                 problems.append(self._twin(name, key, found))
                 continue
             try:
-                if self._choices:
-                    value = _chosen(value, known, name)
-                custom[key] = None if value is None else read(value)
+                said = _chosen(value, known, name) if choices else value
+                custom[key] = None if said is None else read(said)
             except Unreadable as error:
                 problems.append(Problem(key, error.reason or "BAD_VALUE", f"{self._where(name)}: {error}"))
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sqlalchemy import update
+
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.identity import decode_json
 from pipeline.landed import landed
 from pipeline.pull import pull
+from pipeline.store import connections
+from pipeline.store.tables import deals
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.world import NAME
@@ -48,3 +52,11 @@ def test_a_deal_that_is_gone_is_not_known(open_world: Callable[..., App], crm: P
     for _ in range(2):
         sweep(app, NAME)
     assert landed(app.store, NAME)([gone]) == {}
+
+
+def test_a_deal_whose_state_was_taken_from_the_ledger_has_no_record(app: App, crm: PlanhatSimulator):
+    pull(app, NAME)
+    one = crm.ids()[0]
+    with app.store.write() as tx:
+        tx.execute(update(deals).where(deals.c.source_id == one).values(mapping_id=connections.FROM_LEDGER))
+    assert landed(app.store, NAME)([one]) == {}
