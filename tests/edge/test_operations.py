@@ -5,14 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from connectors.planhat.simulator import PlanhatSimulator
+from connectors.simulation import serve
+from edge.asgi import Served
 from edge.operations import AT_ONCE
 from pipeline.pull import pull
+from pipeline.up import Crew
 from tests.edge.conftest import TOKEN
 from tests.edge.operated import ANN, NAME, opened, operated
 
@@ -26,6 +33,39 @@ def test_what_only_pages_and_the_api_need_is_loaded_for_nobody_else(module: str,
     asked = f"import sys, {module}; print([one for one in {heavy!r} if one in sys.modules])"
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_what_is_asked_for_over_http_is_done_by_whoever_works(tmp_path: Path):
+    """`dealsync up` in one process: it serves the API, and does what was asked there."""
+    crm = PlanhatSimulator(seed=7, deals=5, token=TOKEN)
+    why = {"reason": "a test"}
+    with (
+        opened(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", crm) as app,
+        closing(Crew(app)) as crew,
+        closing(Served(app, crew.bell)) as served,
+        serve(served) as url,
+        httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {ANN}"}, timeout=30) as ann,
+    ):
+        eventually(lambda: ann.get("/status").json()["connections"][0]["outbox"] == 0 and runs(ann, "publish"))
+        eventually(lambda: runs(ann, "sweep"))
+        before = runs(ann, "reconcile")
+        assert ann.post(f"/connections/{NAME}/reconcile", json=why).status_code == 202
+        eventually(lambda: len(runs(ann, "reconcile")) == len(before) + 1)
+        asked = {**why, "connection": NAME, "dry_run": False}
+        (one,) = ann.post("/backfills", json=asked).json()["backfills"]
+        eventually(lambda: ann.get(f"/backfills/{one['id']}").json()["backfills"][0]["state"] == "done")
+
+
+def runs(client: httpx.Client, kind: str) -> list[Any]:
+    found: list[Any] = client.get("/runs", params={"kind": kind}).json()["runs"]
+    return [one for one in found if one["state"] == "done"]
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    ends = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
 
 
 def test_operators_who_dawdle_hold_up_neither_each_other_nor_the_monitors(tmp_path: Path):
