@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -28,7 +30,7 @@ _SAME_STATUS = {"active": "open"}
 """Lists say the one, single reads the other (section 6)."""
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_text = msgspec.json.Decoder(str)
+_any = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class Wholeness:
@@ -159,15 +161,19 @@ def _ended(raw: bytes) -> bool:
 
 
 def _alike(one: msgspec.Raw, other: msgspec.Raw) -> bool:
-    """Whether two values mean the same: lists and single reads spell words in their own ways."""
-    if bytes(one) == bytes(other):
-        return True
-    words = [_value(one), _value(other)]
-    return None not in words and len({_SAME_STATUS.get(word := slug(text or ""), word) for text in words}) == 1
+    """Whether two values mean the same: lists and single reads spell words, and may write JSON, in their own ways."""
+    return bytes(one) == bytes(other) or _meant(_value(one)) == _meant(_value(other))
 
 
-def _value(raw: msgspec.Raw | None) -> str | None:
+def _meant(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    word = slug(value)
+    return _SAME_STATUS.get(word, word)
+
+
+def _value(raw: msgspec.Raw | None) -> Any:
     try:
-        return None if raw is None else _text.decode(raw)
-    except msgspec.DecodeError:
+        return None if raw is None else _any.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
         return None

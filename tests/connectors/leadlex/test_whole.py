@@ -139,6 +139,16 @@ def test_a_change_that_left_the_clock_alone_is_read_by_itself():
         pulls.held[one] = json.dumps(held).encode()
 
 
+def test_the_same_values_written_otherwise_are_no_change():
+    tenant = Tenant(15, thin_rows=True, words="documented")
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    pulls.pull()
+    pulls.held = {one: json.dumps(json.loads(raw), indent=1).encode() for one, raw in pulls.held.items()}
+    before = singles(tenant)
+    list(tenant.reader(claimed=WANTED, known=known_of(pulls)).everything(pulls.cursor))
+    assert singles(tenant) == before
+
+
 def test_a_deal_that_is_known_from_a_list_only_is_read_by_itself():
     tenant = Tenant(15, thin_rows=True)
     thin = Pulls(lambda: tenant.reader(claimed=CLAIMED))
