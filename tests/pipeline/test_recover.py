@@ -44,8 +44,9 @@ UNREAD = {"stage": None, "owner_external_id": None, "close_date": "2026-12-31T00
 class World:
     """A CRM and a ledger that stay, and stores that come and go."""
 
-    def __init__(self, crm: PlanhatSimulator, folder: Path, url: str, ledger: Ledger) -> None:
-        self.crm, self.folder, self.url, self.ledger = crm, folder, url, ledger
+    def __init__(self, crm: PlanhatSimulator, folder: Path, url: str, ledger: Ledger, empty: str) -> None:
+        """`empty` is an empty store on the database at `url`, to be copied: that is quicker than to make the tables."""
+        self.crm, self.folder, self.url, self.ledger, self.empty = crm, folder, url, ledger, empty
         self.made = 0
 
     @contextmanager
@@ -59,20 +60,19 @@ class World:
             yield replace(app, ledger=self.ledger)
 
     def new(self) -> str:
-        """The address of a store that does not exist yet."""
-        self.made += 1
-        return self._address(template="template1")
+        """The address of a store that nobody has used."""
+        return self._copy(self.empty)
 
     def backup(self, url: str) -> str:
         """A copy of a closed store as it is now."""
-        self.made += 1
-        if url.startswith("sqlite"):
-            shutil.copy(url.removeprefix("sqlite:///"), self.folder / f"store{self.made}.db")
-        return self._address(template=url.partition("?")[0].rsplit("/", 1)[1])
+        return self._copy(url.removeprefix("sqlite:///") if url.startswith("sqlite") else database_in(url))
 
-    def _address(self, template: str) -> str:
+    def _copy(self, template: str) -> str:
+        self.made += 1
         if self.url.startswith("sqlite"):
-            return f"sqlite:///{self.folder / f'store{self.made}.db'}"
+            file = self.folder / f"store{self.made}.db"
+            shutil.copy(template, file)
+            return f"sqlite:///{file}"
         address, _, query = self.url.partition("?")
         name = f"{address.rsplit('/', 1)[1]}_{self.made}"
         with psycopg.connect(self.url, autocommit=True, dbname="postgres") as admin:
@@ -86,13 +86,25 @@ class World:
         return len(self.ledger.events)
 
 
+def database_in(url: str) -> str:
+    """The name of the database that a PostgreSQL's URL names."""
+    return url.partition("?")[0].rsplit("/", 1)[1]
+
+
 def clock() -> str:
     return "2026-11-01T00:00:00.000Z"
 
 
 @pytest.fixture
-def world(crm: PlanhatSimulator, tmp_path: Path, database_url: str) -> World:
-    return World(crm, tmp_path, database_url, MemoryLedger(now=clock))
+def empty(request: pytest.FixtureRequest, database_url: str) -> str:
+    """The file or the database that holds a migrated store without anything in it."""
+    kind = "migrated_file" if database_url.startswith("sqlite") else "migrated_database"
+    return str(request.getfixturevalue(kind))
+
+
+@pytest.fixture
+def world(crm: PlanhatSimulator, tmp_path: Path, database_url: str, empty: str) -> World:
+    return World(crm, tmp_path, database_url, MemoryLedger(now=clock), empty)
 
 
 def settle(app: App) -> None:
