@@ -1,71 +1,111 @@
-"""Export: a period of the ledger as CSV, with digests that finance can cite."""
+"""Export: a period of the ledger in a file, with a digest that finance can cite, whatever the file's format."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from sqlalchemy import Engine, Row, select
 
 from deals.identity import canonical, decode_json
+from ledger import bulk
 from ledger.chain import GENESIS
 from ledger.engine import reading
 from ledger.faults import translated
 from ledger.tables import domain_events, source_events
 
-COLUMNS = (
-    "sequence", "occurred_at", "external_id", "event_type", "amount_cents", "stage", "close_date", "owner_external_id",
-    "custom", "dedup_key", "domain_event_id", "source_event_id", "hash",
-)  # fmt: skip
-"""The header of the file; `hash` is the event's own link of the ledger's chain."""
+_WINDOW = 5000
 
-_WINDOW = 500
+
+class Entry(NamedTuple):
+    """An event as it is exported. `amount_cents` are whole minor units, `custom` is canonical JSON; null is None.
+
+    `hash` is the event's own link of the ledger's chain, in hex.
+    """
+
+    sequence: int
+    occurred_at: str
+    external_id: str
+    event_type: str
+    amount_cents: int | None
+    stage: str | None
+    close_date: str | None
+    owner_external_id: str | None
+    custom: str
+    dedup_key: str
+    domain_event_id: str
+    source_event_id: str
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: `sha256` is the digest of the file's bytes, `head` that of the last event in it.
+    """What was written.
 
-    `before` is the head of the event before the first one: the ledger's chain leads from it to `head`.
+    `digest` is SHA-256, in hex, over the entries in their order: each as a canonical JSON array of its columns, with a
+    line feed after it. `head` is the link of the last event and `before` that of the event before the first one: the
+    ledger's chain leads from one to the other.
     """
 
     events: int
-    sha256: str
+    digest: str
     before: str
     head: str
 
 
-def export(engine: Engine, org: str, out: TextIO, *, since: str = "", until: str = "9999") -> Exported:
+class Sheet(Protocol):
+    """A file that entries are written to."""
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Add entries behind those before them."""
+        ...
+
+    def finish(self, exported: Exported) -> None:
+        """Write what belongs at the end; nothing may be added any more."""
+        ...
+
+
+def export(engine: Engine, org: str, sheet: Sheet, *, since: str = "", until: str = "9999") -> Exported:
     """Write the events received from `since` (included) until `until` (excluded), ISO 8601 UTC, in their order.
 
-    The file has a header, one line feed after each row and UTF-8 text, so that the same events always give the same
-    bytes and the same digest. Amounts are whole minor units. Memory does not grow with the ledger. Raises a
-    `LedgerFault`.
+    Memory does not grow with the ledger. Raises a `LedgerFault`.
     """
     digest, count, before, head = hashlib.sha256(), 0, GENESIS.hex(), ""
-    line = csv.writer(_Both(out, digest), lineterminator="\n")
-    line.writerow(COLUMNS)
-    for row in _rows(engine, org, since, until):
+    for rows in bulk.in_chunks(_rows(engine, org, since, until), _WINDOW):
         if not count:
-            before = bytes(row.prev_hash).hex()
-        line.writerow(_cells(row))
-        head = bytes(row.hash).hex()
-        count += 1
-    return Exported(count, digest.hexdigest(), before, head or before)
+            before = head = bytes(rows[0].prev_hash).hex()
+        entries = [_entry(row) for row in rows]
+        for entry in entries:
+            digest.update(canonical(list(entry)) + b"\n")
+        sheet.write(entries)
+        count, head = count + len(entries), entries[-1].hash
+    exported = Exported(count, digest.hexdigest(), before, head or before)
+    sheet.finish(exported)
+    return exported
 
 
-class _Both:
-    """A file whose bytes are digested as they are written."""
+class CsvSheet:
+    """A header, then a line for each entry, ended by one line feed, in UTF-8: the same events are the same bytes.
 
-    def __init__(self, out: TextIO, digest: Any) -> None:
-        self._out, self._digest = out, digest
+    An empty text and null look alike here; the digest tells them apart.
+    """
 
-    def write(self, text: str) -> int:
-        self._digest.update(text.encode())
-        return self._out.write(text)
+    def __init__(self, out: BinaryIO) -> None:
+        self._text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+        self._lines = csv.writer(self._text, lineterminator="\n")
+        self._lines.writerow(Entry._fields)
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Add lines."""
+        self._lines.writerows(entries)
+
+    def finish(self, exported: Exported) -> None:  # noqa: ARG002 - it is no line of a table
+        """Hand everything over to the file, which stays open."""
+        self._text.detach()
 
 
 def _rows(engine: Engine, org: str, since: str, until: str) -> Iterator[Row[Any]]:
@@ -80,11 +120,20 @@ def _rows(engine: Engine, org: str, since: str, until: str) -> Iterator[Row[Any]
         yield from tx.execute(query, execution_options={"stream_results": True, "yield_per": _WINDOW})
 
 
-def _cells(row: Row[Any]) -> tuple[object, ...]:
+def _entry(row: Row[Any]) -> Entry:
     state = decode_json(row.state)
-    standard = (state.get(name) for name in ("amount_cents", "stage", "close_date", "owner_external_id"))
-    custom = canonical(state.get("custom", {})).decode()
-    return (
-        row.sequence, row.occurred_at, row.external_id, row.event_type, *standard, custom, row.dedup_key, row.id,
-        row.source_event_id, bytes(row.hash).hex(),
-    )  # fmt: skip
+    return Entry(
+        sequence=row.sequence,
+        occurred_at=row.occurred_at,
+        external_id=row.external_id,
+        event_type=row.event_type,
+        amount_cents=state.get("amount_cents"),
+        stage=state.get("stage"),
+        close_date=state.get("close_date"),
+        owner_external_id=state.get("owner_external_id"),
+        custom=canonical(state.get("custom", {})).decode(),
+        dedup_key=row.dedup_key,
+        domain_event_id=row.id,
+        source_event_id=row.source_event_id,
+        hash=bytes(row.hash).hex(),
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Engine
 
 from ledger import keys
 from ledger.embedded import ORG
+from ledger.export import CsvSheet, Sheet
 from ledger.export import export as exported
 from ledger.service import create_app
 from ledger.verify import rebuild as rebuilt
@@ -32,19 +34,36 @@ def verify(settings: Settings, expect: str | None = None) -> dict[str, Any]:
 
 
 def export(settings: Settings, file: Path, since: str, until: str, org: str | None) -> dict[str, Any]:
-    """Write a period's events as CSV: `{"events", "sha256", "before", "head", "file"}`.
+    """Write a period's events as Parquet where the file's name ends so, else as CSV:
+    `{"events", "digest", "before", "head", "sha256", "file"}`.
 
-    A file is replaced only by a complete one.
+    `digest` is the same for both formats, `sha256` that of the file's bytes. A file is replaced only by a complete one.
+    Raises `SettingsError` where what Parquet needs is not installed.
     """
+    sheet_of = _parquet() if file.suffix.lower() == ".parquet" else CsvSheet
     part = file.with_name(f".{file.name}.part")
     with _opened(settings) as engine:
         try:
-            with part.open("w", encoding="utf-8", newline="") as out:
-                found = exported(engine, org or ORG, out, since=since, until=until)
+            with part.open("w+b") as out:
+                found = exported(engine, org or ORG, sheet_of(out), since=since, until=until)
+                out.seek(0)
+                sha256 = hashlib.file_digest(out, "sha256").hexdigest()
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
-    return {**asdict(found), "file": str(file)}
+    return {**asdict(found), "sha256": sha256, "file": str(file)}
+
+
+def _parquet() -> Callable[[BinaryIO], Sheet]:
+    try:
+        from ledger.parquet import ParquetSheet
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyarrow":
+            raise
+        raise SettingsError(
+            ["Parquet needs an extra that is not installed: pip install 'dealsync[parquet]', or name a .csv file"]
+        ) from None
+    return ParquetSheet
 
 
 def rebuild(settings: Settings) -> int:

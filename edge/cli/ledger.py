@@ -66,13 +66,20 @@ def verify(
 @group.command()
 def export(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="Where to write the events; replaced if there.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Where to write: as Parquet if it ends in .parquet, else as CSV; replaced."
+        ),
+    ],
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="Received from then on, ISO 8601 UTC.", show_default=False)
-    ] = "",
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Received from then on: a day, or a time with its zone."),
+    ] = None,
     until: Annotated[
-        str, typer.Option("--until", metavar="TIME", help="Received before then, ISO 8601 UTC.", show_default=False)
-    ] = "9999",
+        str | None,
+        typer.Option("--until", metavar="TIME", help="Received before then: a day, or a time with its zone."),
+    ] = None,
     org: Annotated[
         str | None, typer.Option("--org", metavar="ORG", help="An organisation.", show_default=False)
     ] = None,
@@ -80,18 +87,22 @@ def export(
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a period's events as CSV, with a digest that can be cited."""
+    """Write a period's events as CSV or Parquet, with a digest that can be cited: it is the same for both."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
+    from edge.bounds import bound
     from pipeline.ledger_tools import export as verb
 
     try:
-        found = verb(terminal.settings(), file, since, until, org)
+        found = verb(terminal.settings(), file, bound(since) or "", bound(until) or "9999", org)
     except OSError as error:
         raise Failed(f"{file} cannot be written: {error.strerror}; name another file", USAGE) from error
+    except ValueError as error:
+        raise Failed(str(error), USAGE) from error
     if terminal.json:
         terminal.document(found)
     else:
-        terminal.line(f"{found['events']:,} events in {file}, sha256 {found['sha256']}, head {found['head']}")
+        terminal.line(f"{found['events']:,} events in {file}, digest {found['digest']}, head {found['head']}")
+        terminal.note(f"the file's own sha256 is {found['sha256']}")
 
 
 @group.command()

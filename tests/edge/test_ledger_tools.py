@@ -1,0 +1,161 @@
+"""The embedded ledger from the command line: a period in a file, a verdict held against an earlier one, the audit."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import text
+
+from ledger.engine import connect
+from pipeline.ledger_tools import service_app
+from pipeline.settings import load
+from tests.edge.conftest import Cli
+from tests.ledger.serving import served
+
+
+@pytest.fixture
+def filled(cli: Cli, configured: Path) -> Path:
+    """A configuration whose ledger holds the events of twelve deals."""
+    assert cli("pull", "planhat").code == 0
+    assert cli("publish").code == 0
+    return configured
+
+
+def lines(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def test_a_period_is_written_and_its_digests_are_told(cli: Cli, filled: Path, tmp_path: Path):
+    file = tmp_path / "out.csv"
+    said = cli("ledger", "export", file, "--json").document
+    assert set(said) == {"events", "digest", "before", "head", "sha256", "file"}
+    assert (said["events"], said["file"]) == (12, str(file))
+    assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert [int(line["sequence"]) for line in lines(file)] == list(range(1, 13))
+    assert lines(file)[-1]["hash"] == said["head"]
+    told = cli("ledger", "export", file)
+    assert f"12 events in {file}, digest {said['digest']}, head {said['head']}" in told.out
+    assert said["sha256"] in told.err
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_parquet_cites_the_digest_of_the_csv(cli: Cli, filled: Path, tmp_path: Path):
+    table, packed = (cli("ledger", "export", tmp_path / name, "--json").document for name in ("out.csv", "out.PARQUET"))
+    assert table["digest"] == packed["digest"]
+    assert table["sha256"] != packed["sha256"]
+    file = pq.ParquetFile(tmp_path / "out.PARQUET")
+    assert file.metadata.metadata[b"dealsync.digest"].decode() == table["digest"]
+    assert file.read().column("dedup_key").to_pylist() == [line["dedup_key"] for line in lines(tmp_path / "out.csv")]
+
+
+def test_without_the_extra_parquet_is_refused_with_how_to_install_it(
+    cli: Cli, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "ledger.parquet", raising=False)
+    refused = cli("ledger", "export", tmp_path / "out.parquet")
+    assert (refused.code, refused.out) == (3, "")
+    assert refused.err.count("\n") == 1
+    assert "pip install 'dealsync[parquet]'" in refused.err
+    assert cli("ledger", "export", tmp_path / "out.csv").code == 0
+
+
+def test_a_period_is_bounded_by_days_or_times_and_nonsense_is_refused(cli: Cli, filled: Path, tmp_path: Path):
+    file = tmp_path / "out.csv"
+
+    def events(*bounds: str) -> int:
+        return int(cli("ledger", "export", file, *bounds, "--json").document["events"])
+
+    assert events("--since", "2020-01-01", "--until", "2999-01-01T00:00:00+02:00") == 12
+    assert events("--since", "2999-01-01") == events("--until", "2020-01-01") == 0
+    for wrong in (("--since", "yesterday"), ("--until", "2026-04-01T00:00:00"), ("--since", "")):
+        refused = cli("ledger", "export", file, *wrong)
+        assert (refused.code, "neither a day" in refused.err) == (2, True)
+
+
+def test_what_cannot_be_written_leaves_the_old_file(cli: Cli, filled: Path, tmp_path: Path):
+    refused = cli("ledger", "export", tmp_path / "nowhere" / "out.csv")
+    assert (refused.code, "cannot be written" in refused.err) == (2, True)
+    old = tmp_path / "old.csv"
+    old.write_text("old")
+    store(filled, "DROP TABLE ledger_source_events")
+    assert cli("ledger", "export", old).code != 0
+    assert (old.read_text(), list(tmp_path.glob(".*.part"))) == ("old", [])
+
+
+def test_another_org_has_a_period_of_its_own(cli: Cli, filled: Path, tmp_path: Path):
+    assert cli("ledger", "export", tmp_path / "out.csv", "--org", "org_other", "--json").document["events"] == 0
+
+
+def test_a_head_told_before_must_still_be_in_the_chain(cli: Cli, filled: Path, tmp_path: Path):
+    said = cli("ledger", "verify")
+    assert "the ledger is whole: 12 events, 12 deals" in said.out
+    head = said.err.partition("head ")[2].partition(":")[0]
+    assert head == cli("ledger", "export", tmp_path / "out.csv", "--json").document["head"]
+    whole = cli("ledger", "verify", "--expect", head, "--json")
+    assert (whole.code, whole.document["ok"], whole.document["head"]) == (0, True, head)
+    assert "head" not in cli("ledger", "verify", "--json").document
+    for other in ("0" * 63 + "1", "nonsense"):
+        refused = cli("ledger", "verify", "--expect", other)
+        assert (refused.code, "the ledger is damaged" in refused.err) == (8, True)
+        assert cli("ledger", "verify", "--expect", other, "--json").document["first_bad"]["table"]
+    lose_the_last(filled)
+    assert cli("ledger", "verify").code == 0, "the loss of the newest events shows against a head only"
+    lost = cli("ledger", "verify", "--expect", head)
+    assert (lost.code, "gone" in lost.err) == (8, True)
+
+
+def lose_the_last(config: Path) -> None:
+    last = "(SELECT {0} FROM ledger_domain_events ORDER BY sequence DESC LIMIT 1)"
+    store(
+        config,
+        *(f"DROP TRIGGER {table}_no_delete" for table in ("ledger_source_events", "ledger_domain_events")),
+        f"DELETE FROM ledger_deals WHERE id = {last.format('deal_id')}",
+        f"DELETE FROM ledger_source_events WHERE id = {last.format('source_event_id')}",
+        f"DELETE FROM ledger_domain_events WHERE sequence = {last.format('sequence')}",
+    )
+
+
+def store(config: Path, *statements: str) -> None:
+    engine = connect(f"sqlite:///{config.with_name('dealsync.db')}")
+    with engine.begin() as tx:
+        for statement in statements:
+            tx.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture
+def used(cli: Cli, configured: Path) -> Iterator[dict[str, Any]]:
+    """A key that asked the service for three things, one of which it may not."""
+    made: dict[str, Any] = cli("ledger", "keys", "create", "x", "--scope", "deals:read", "--json").document
+    with served(service_app(load(configured, {"PLANHAT_TOKEN": "t"}))) as address:
+        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {made['key']}"}) as client:
+            client.get("/v1/")
+            client.get("/v1/deals")
+            client.post("/v1/deals/events", json={})
+        yield made
+
+
+def test_the_audit_tells_what_was_done_with_a_key_and_never_its_text(cli: Cli, used: dict[str, Any]):
+    other = cli("ledger", "keys", "create", "y", "--scope", "deals:read", "--json").document
+    wanted = [("created", 0, 1), ("GET /v1/", 200, 1), ("GET /v1/deals", 200, 1), ("POST /v1/deals/events", 403, 1)]
+    for _ in range(2000):  # it is written a moment after the answer
+        rows = cli("ledger", "keys", "audit", used["key_id"], "--json").document["audit"]
+        if len(rows) == len(wanted):
+            break
+    assert [(row["action"], row["status"], row["calls"]) for row in rows] == wanted
+    everything = cli("ledger", "keys", "audit", "--json")
+    assert {row["key_id"] for row in everything.document["audit"]} == {used["key_id"], other["key_id"]}
+    table = cli("ledger", "keys", "audit", used["key_id"])
+    assert "POST /v1/deals/events" in table.out
+    assert used["key"] not in everything.out + table.out
+    assert "nothing was done" in cli("ledger", "keys", "audit", "ak_nobody").err
