@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
+_FORGOTTEN_S = 3600
+"""A run's folder may be cleared away so long after its server has ended."""
+_CLEARED_AT_ONCE = 9
+
 
 def _run_folder() -> Path:
-    """One folder for all processes of one test run, so that they share one PostgreSQL."""
+    """One folder for all processes of one test run, so that they share one PostgreSQL; those of past runs are cleared.
+
+    A run does not clear its own: which of its processes is the last one to need it, none of them knows.
+    """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"{os.getpid()}")
     folder = Path(tempfile.gettempdir()) / f"dealsync-tests-{run[:16]}"
     folder.mkdir(exist_ok=True)
+    for past in islice(filter(_ended, folder.parent.glob("dealsync-tests-*")), _CLEARED_AT_ONCE):
+        shutil.rmtree(past, ignore_errors=True)
     return folder
+
+
+def _ended(folder: Path) -> bool:
+    """Whether the server in a run's folder is gone, and was not gone just now."""
+    data = folder / "pg"
+    with suppress(OSError):  # somebody else is clearing it away
+        return not (data / "postmaster.pid").exists() and time.time() - data.stat().st_mtime > _FORGOTTEN_S
+    return False
 
 
 @contextmanager
