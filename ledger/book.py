@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -15,15 +16,21 @@ from ledger.keys import ApiKey
 from ledger.port import LedgerFault
 
 _NOTED_EVERY_S = 1.0
+_HOUR = len("2026-04-22T10")
 _log = logging.getLogger(__name__)
 
 
 class Book:
-    """Calls of known keys are written down together a moment after they were answered; a crash loses that moment's."""
+    """Calls of known keys are written down together a moment after they were answered; a crash loses that moment's.
 
-    def __init__(self, engine: Engine, counting: Counting) -> None:
+    What is older is tidied up once an hour, while there are calls.
+    """
+
+    def __init__(self, engine: Engine, counting: Counting, now: Callable[[], str]) -> None:
         self._engine = engine
         self._counting = counting
+        self._now = now
+        self._tidied = ""
         self._calls: Counter[tuple[str, str, int]] = Counter()
         self._writing: asyncio.Task[None] | None = None
 
@@ -41,8 +48,15 @@ class Book:
             await asyncio.sleep(_NOTED_EVERY_S)
             calls, self._calls = self._calls, Counter()
             try:
-                await run_in_threadpool(keys.note, self._engine, calls)
+                await run_in_threadpool(self._put, calls)
             except LedgerFault as fault:
                 _log.warning("the use of keys could not be noted: %s", fault)
                 self._calls.update(calls)
                 return
+
+    def _put(self, calls: Counter[tuple[str, str, int]]) -> None:
+        at = self._now()
+        keys.note(self._engine, calls, at)
+        if at[:_HOUR] != self._tidied:
+            keys.tidy(self._engine, at)
+            self._tidied = at[:_HOUR]

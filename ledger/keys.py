@@ -7,9 +7,10 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from ledger import statements
 from ledger.clock import utc_now
@@ -21,6 +22,11 @@ from ledger.tables import api_keys, audit
 SCOPES = ("deals:write", "deals:read", "earnings:read", "plans:read")
 DEFAULT_RPM = 1000
 
+MINUTES_KEPT_DAYS, CALLS_KEPT_DAYS = 7, 400
+"""For so many days calls are told to the minute, and for so many at all."""
+
+_MINUTE, _DAY = len("2026-04-22T10:15"), len("2026-04-22")
+_AUDITED = ("key_id", "action", "status", "calls", "at")
 _ORG = re.compile(r"[a-z0-9_]{1,64}")
 
 
@@ -107,19 +113,44 @@ def in_force(tx: Connection, texts: Set[str]) -> dict[str, ApiKey]:
     }
 
 
-def note(engine: Engine, calls: Mapping[tuple[str, str, int], int]) -> None:
-    """Write down calls, counted by key id, method and path, and status; and that their keys were used."""
-    at = utc_now()
+def note(engine: Engine, calls: Mapping[tuple[str, str, int], int], at: str) -> None:
+    """Write down calls that were made until `at`, counted by key id, method and path, and status: those of a minute
+    share a row. And that their keys were used."""
     with translated(), engine.begin() as tx:
         for (key_id, action, status), number in calls.items():
-            _audited(tx, key_id, action, status, number, at)
+            same = (audit.c.key_id == key_id) & (audit.c.action == action) & (audit.c.status == status)
+            this_minute = same & (audit.c.at >= at[:_MINUTE]) & (audit.c.at <= at)
+            joined = update(audit).where(this_minute).values(calls=audit.c.calls + number, at=at)
+            if not tx.execute(joined).rowcount:
+                _audited(tx, key_id, action, status, number, at)
         used = api_keys.c.key_id.in_(sorted({key_id for key_id, _, _ in calls}))
         tx.execute(update(api_keys).where(used).values(last_used_at=at))
 
 
+def tidy(engine: Engine, now: str) -> None:
+    """Keep the audit of calls bounded: a row a minute for a week, then one a day, for 400 days (docs/decisions/0020).
+
+    How a key came and went stays for ever. Any number of processes may do this, as often as they like.
+    """
+    a_week_ago, long_ago = _day(now, -MINUTES_KEPT_DAYS), _day(now, -CALLS_KEPT_DAYS)
+    calls, day = audit.c.status > 0, func.substr(audit.c.at, 1, _DAY)
+    several = select(day).where(calls, audit.c.at < a_week_ago).distinct()
+    several = several.group_by(audit.c.key_id, audit.c.action, audit.c.status, day).having(func.count() > 1)
+    with translated(), engine.begin() as tx:
+        statements.lock(tx, "audit")
+        tx.execute(delete(audit).where(calls, audit.c.at < long_ago))
+        for one in tx.execute(several).scalars().all():
+            of_day = calls & (audit.c.at >= one) & (audit.c.at < _day(one, 1))
+            last = tx.execute(select(func.max(audit.c.id)).where(of_day)).scalar_one()
+            what = (audit.c.key_id, audit.c.action, audit.c.status)
+            total = select(*what, func.sum(audit.c.calls), func.max(audit.c.at)).where(of_day).group_by(*what)
+            tx.execute(audit.insert().from_select(_AUDITED, total))
+            tx.execute(delete(audit).where(of_day, audit.c.id <= last))
+
+
 def audited(engine: Engine, key_id: str | None = None) -> list[dict[str, Any]]:
     """What was done with a key, or with all: `{"key_id", "action", "status", "calls", "at"}`, the oldest first."""
-    query = select(audit).order_by(audit.c.id)
+    query = select(audit).order_by(audit.c.at, audit.c.id)
     with translated(), reading(engine) as tx:
         rows = tx.execute(query if key_id is None else query.where(audit.c.key_id == key_id)).all()
     return [
@@ -129,8 +160,12 @@ def audited(engine: Engine, key_id: str | None = None) -> list[dict[str, Any]]:
 
 
 def _audited(tx: Connection, *row: object) -> None:
-    names = ("key_id", "action", "status", "calls", "at")
-    tx.execute(audit.insert().values(dict(zip(names, row, strict=True))))
+    tx.execute(audit.insert().values(dict(zip(_AUDITED, row, strict=True))))
+
+
+def _day(at: str, later: int) -> str:
+    """The day so many days later than a time's, as times begin that are of it."""
+    return (date.fromisoformat(at[:_DAY]) + timedelta(days=later)).isoformat()
 
 
 def _check(name: str, scopes: Sequence[str], org: str, rpm: int | None) -> None:

@@ -78,7 +78,7 @@ def create_app(
     _add_probes(app, engine, counting)
     _add_errors(app)
     _describe(app)
-    book = Book(engine, counting)
+    book = Book(engine, counting, now)
     app.add_middleware(Gate, door=door, book=book)
     return Posting(app, intake=Intake(engine, door, ledgers.of, Answering(choices, counting)), book=book)
 

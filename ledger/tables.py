@@ -89,9 +89,10 @@ audit = Table(
     Column("calls", Integer, nullable=False),
     Column("at", Text, nullable=False),
     Index("ledger_audit_key", "key_id", "id"),
+    Index("ledger_audit_calls", "key_id", "action", "status", "at"),
 )
 """What was done with each key: `created`, `revoked`, or the method and path of `calls` requests that ended with
-`status` in the seconds before `at`."""
+`status`, the latest at `at`: one row a minute, of older ones one a day (docs/decisions/0020)."""
 
 budgets = Table(
     "ledger_budgets",

@@ -63,7 +63,7 @@ def told_by(rows: list[dict[str, Any]]) -> str:
 
 
 def test_a_period_is_cited_by_one_digest_whatever_the_format(engine: Engine):
-    period = {"since": "2026-04-02", "until": "2026-04-05"}
+    period = {"since": "2026-04-02T00:00:00.000Z", "until": "2026-04-05T00:00:00.000Z"}
     (table, as_csv), (packed, as_parquet) = (written(engine, sheet, **period) for sheet in SHEETS)
     assert as_csv == as_parquet
     assert as_csv.events == 3
