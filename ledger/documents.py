@@ -7,13 +7,22 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from deals.events import EventType
+from deals.identity import MAX_KEY
+from deals.state import MAX_DIGITS
+from ledger.reading import MOST_EVENTS
+
+_TOO_LARGE = 10**MAX_DIGITS
+_TEXT = r"^[^\x00]*$"
+"""What every database can keep of a text."""
 
 
 class State(BaseModel):
     """The current canonical state of the deal, complete; every other key is kept under `custom`."""
 
     model_config = ConfigDict(extra="allow")
-    amount_cents: int | None = Field(None, description="Minor units; may be negative.")
+    amount_cents: int | None = Field(
+        None, gt=-_TOO_LARGE, lt=_TOO_LARGE, description="Minor units, written as an integer; may be negative."
+    )
     stage: str | None = None
     close_date: str | None = None
     owner_external_id: str | None = None
@@ -22,10 +31,10 @@ class State(BaseModel):
 class DealEvent(BaseModel):
     """An event of a deal."""
 
-    external_id: str = Field(min_length=1, max_length=255)
+    external_id: str = Field(min_length=1, max_length=MAX_KEY, pattern=_TEXT)
     state: State
     event_type: EventType = EventType.UPSERT
-    dedup_key: str | None = Field(None, min_length=1, max_length=255, description="Always send one.")
+    dedup_key: str | None = Field(None, min_length=1, max_length=MAX_KEY, pattern=_TEXT, description="Always send one.")
 
 
 class Ids(BaseModel):
@@ -159,7 +168,7 @@ def with_posts(document: dict[str, Any]) -> dict[str, Any]:
     batch = {
         "type": "object",
         "required": ["events"],
-        "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": 500}},
+        "properties": {"events": {"type": "array", "items": event, "minItems": 1, "maxItems": MOST_EVENTS}},
     }
     ids = {"200": "The event was there already.", "201": "The event was appended."}
     posts: dict[str, tuple[str, dict[str, Any], dict[str, type[BaseModel]], dict[str, str]]] = {
