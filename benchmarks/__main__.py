@@ -17,7 +17,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks import dealsync_runs, measure, receiver, stage
+from benchmarks import dealsync_runs, ledger_service, measure, receiver, scaling, stage
 from benchmarks.environment import version_of
 from benchmarks.measure import Failed
 from benchmarks.peer_runs import PEERS, Peer
@@ -28,6 +28,7 @@ from benchmarks.stage import PageServer
 LATEST = stage.ROOT / "benchmarks" / "results" / "latest.md"
 QUICK_DEALS = 10_000
 MANY_DEALS = 1_000_000
+SWEPT = (10_000, 100_000)
 EVENTS = 20_000
 WANTED_DECISIONS = 300_000.0
 WANTED_SHARE_OF_FLOOR = 40.0
@@ -110,6 +111,24 @@ class Bench:
         said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
         self.table.figures += [Figure(what, float(str(count)), "") for what, count in said.items()]
 
+    def service(self) -> None:
+        """The ledger's HTTP service on both kinds of database, beside what it answers at the very most."""
+        for kind in ("postgresql", "sqlite"):
+            with _scratch() as folder:
+                self.table.figures += ledger_service.figures(kind, self._server_url, folder)
+
+    def scale(self, *, full: bool) -> None:
+        """More workers, connections and deals."""
+        with _scratch() as folder:
+            self.table.figures += scaling.figures(self._server_url, folder, full=full)
+
+    def sweeps(self, *, full: bool) -> None:
+        """Monaco swept through the whole pipeline, whose memory must not grow."""
+        for deals in (*SWEPT, MANY_DEALS) if full else SWEPT:
+            command = [sys.executable, "-m", "benchmarks.monaco_sweep", str(deals)]
+            said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
+            self.table.figures += [Figure(what, float(str(found)), "") for what, found in said.items()]
+
     def many(self) -> None:
         """The memory of a first load of a million deals, held against that of this run's number."""
         with (
@@ -150,7 +169,7 @@ def _machine(server_url: str) -> list[str]:
     ]
 
 
-def _contenders(bench: Bench) -> dict[str, Callable[[], None]]:
+def _contenders(bench: Bench, *, full: bool) -> dict[str, Callable[[], None]]:
     return {
         **{peer.name: partial(bench.peer, peer) for peer in PEERS},
         POSTGRESQL: partial(bench.dealsync, "postgresql"),
@@ -158,7 +177,10 @@ def _contenders(bench: Bench) -> dict[str, Callable[[], None]]:
         "ledger": bench.appending,
         "in process": bench.in_process,
         "webhooks": bench.webhooks,
+        "service": bench.service,
         "requests": bench.requests,
+        "scaling": partial(bench.scale, full=full),
+        "sweeps": partial(bench.sweeps, full=full),
     }
 
 
@@ -175,7 +197,7 @@ def main(
     with stage.postgresql() as server_url, stage.page_server(deals) as pages:
         table = Table(deals, machine=_machine(server_url))
         bench = Bench(table, pages, server_url)
-        for name, measured in _contenders(bench).items():
+        for name, measured in _contenders(bench, full=full).items():
             if not only or any(name.startswith(chosen) for chosen in only):
                 bench.attempt(name, measured)
         if full:

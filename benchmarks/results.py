@@ -65,6 +65,7 @@ RATIOS: tuple[tuple[str, tuple[str, str], str, float | None], ...] = (
     (ONE_PERCENT, (POSTGRESQL, "sweep + publish"), "dlt tuned, no cursor", None),
     (NOTHING, (POSTGRESQL, "sweep"), "dlt as documented", 20.0),
     (NOTHING, (POSTGRESQL, "sweep"), "dlt tuned, no cursor", 2.0),
+    (NOTHING, (POSTGRESQL, "pull"), "dlt as documented", None),
     (NOTHING, (POSTGRESQL, "pull"), "dlt tuned", 2.0),
     (NOTHING, (POSTGRESQL, "sweep"), "dlt tuned", None),
 )
