@@ -50,8 +50,22 @@ class Divisible(Protocol):
         ...
 
 
-def chunks_of(reader: Reader, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
-    """The parts of any source: one that cannot be cut has a single one, which no bound makes smaller."""
+@runtime_checkable
+class Recalling(Protocol):
+    """A reader that finds something out about its tenant once, and keeps to it."""
+
+    def recall(self, cursor: Cursor | None) -> None:
+        """Take over what the committed cursor of a pull knows of the tenant."""
+        ...
+
+
+def chunks_of(reader: Reader, since: str | None, until: str | None, known: Cursor | None = None) -> Iterator[ChunkPlan]:
+    """The parts of any source: one that cannot be cut has a single one, which no bound makes smaller.
+
+    `known` is the committed cursor of a pull, if there is one: what it found out once is not found out anew.
+    """
+    if isinstance(reader, Recalling):
+        reader.recall(known)
     if isinstance(reader, Divisible):
         return reader.chunks(since, until)
     return iter([ChunkPlan(WHOLE, {})])

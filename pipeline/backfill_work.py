@@ -19,12 +19,14 @@ from pipeline.ahead import ahead
 from pipeline.apply import apply
 from pipeline.backfill_report import Watch, found, standing, standing_of, unwatched
 from pipeline.batch import Batch
+from pipeline.circuit import Circuit
 from pipeline.faults import Stopped
 from pipeline.landed import landed
 from pipeline.observe import bind
+from pipeline.pull import STREAM
 from pipeline.refer import read_references
 from pipeline.run import FEW, Run, scope_of
-from pipeline.store import backfills, connections, leases, pauses
+from pipeline.store import backfills, connections, held, leases, pauses
 from pipeline.store.backfills import BackfillRow, ChunkRow
 from pipeline.store.leases import Lease
 from pipeline.store.session import now
@@ -82,7 +84,7 @@ def lay_out(run: Run, row: BackfillRow) -> None:
     """Ask the source how it can be cut, once; the whole plan is committed before any of it is done."""
     if row.laid_out:
         return
-    plans = list(chunks_of(run.reader, row.since, row.until))
+    plans = list(chunks_of(run.reader, row.since, row.until, run.checkpoint(STREAM)))
     with run.store.write() as tx:
         run.confirm(tx)
         still_in(tx, row.id, row.state)
@@ -111,11 +113,14 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
     connected = app.connection(summary.connection or "")
     with app.store.write() as tx:
         scope = scope_of(tx, app.store, connected, row.id)
+        circuit = Circuit.gone_on_with(tx, row.connection_id, row.id, connected.settings.delete_limit)
     permits, known = app.permits(connected.name, "backfill"), landed(app.store, connected.name)
     reader = connected.open_reader(app.store.now, permits, known)
     try:
         with bind(run=row.id, connection=connected.name):
-            yield Run(app.store, connected, scope, reader, summary, silent, lease=lease)
+            run = Run(app.store, connected, scope, reader, summary, silent, lease=lease)
+            run.circuit = circuit
+            yield run
     finally:
         reader.close()
 
@@ -175,6 +180,7 @@ class _Worker:
             reason = "some chunks could not be read" if failed else None
             backfills.set_state(tx, self.row.id, "failed" if failed else "done", reason, ("running",))
             if not failed:
+                held.uncount(tx, self.row.id)
                 connections.succeeded(tx, self.row.connection_id, now(tx))
         log.info("backfill.finished", failed=failed)
         return None

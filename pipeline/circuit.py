@@ -26,7 +26,8 @@ FEWEST = 50
 class Circuit:
     """What a run has deleted so far, and the change set that its events are held in once that was too much.
 
-    `living` is how many deals the connection had when the run deleted its first one.
+    `living` is how many deals the connection had when the run deleted its first one. A run that is gone on with by
+    others is `lasting`: what it has deleted is written down, so that all of them count together.
     """
 
     connection_id: int
@@ -35,6 +36,15 @@ class Circuit:
     living: int | None = None
     deletes: int = 0
     number: int | None = None
+    lasting: bool = False
+
+    @classmethod
+    def gone_on_with(cls, tx: Connection, connection_id: int, run_id: int, limit: float) -> Circuit:
+        """The circuit of a run that others may have begun, where they left it."""
+        fresh = cls(connection_id, run_id, limit, lasting=True)
+        living, deletes = held.counted(tx, run_id)
+        circuit = replace(fresh, living=living, deletes=deletes, number=held.waiting_set(tx, run_id))
+        return fresh if circuit.tripped and circuit.number is None else circuit
 
     @property
     def tripped(self) -> bool:
@@ -45,12 +55,14 @@ class Circuit:
         """The circuit after a transaction that landed the deals `touched`, of which `gone` may have been deleted.
 
         `since` is when the transaction began. Where too many were, everything of the run that the ledger has not yet is
-        held, in this transaction: nobody can send it any more.
+        held, in this transaction: nobody can send it any more. Once a person has decided, it counts anew.
         """
-        circuit = self
+        circuit = self._undecided(tx)
         if gone:
             new = held.tombstones(tx, self.connection_id, self.run_id, gone, since)
-            circuit = replace(self, deletes=self.deletes + new)._counted(tx, new)
+            circuit = replace(circuit, deletes=circuit.deletes + new)._counted(tx, new)
+        if self.lasting and (circuit.living, circuit.deletes) != (self.living, self.deletes):
+            held.count(tx, self.run_id, circuit.living, circuit.deletes)
         if circuit.number is not None:
             held.hold(tx, circuit.number, touched)
             return circuit
@@ -67,12 +79,13 @@ class Circuit:
 
     def close(self, tx: Connection) -> Circuit:
         """The circuit at the end of a run that got there: a set that was begun out of caution only is let go."""
-        if self.number is not None and not self.tripped:
-            held.forget(tx, self.number)
-            return replace(self, number=None)
-        if self.number is not None:
-            held.explain(tx, self.number, self._why())
-        return self
+        circuit = self._undecided(tx)
+        if circuit.number is not None and not circuit.tripped:
+            held.forget(tx, circuit.number)
+            return replace(circuit, number=None)
+        if circuit.number is not None:
+            held.explain(tx, circuit.number, circuit._why())
+        return circuit
 
     def note(self) -> str | None:
         """What the operator is to know."""
@@ -82,6 +95,14 @@ class Circuit:
             f"{self._why()}. The run's events are held as change set {self.number}: look at it with "
             f"`dealsync held show {self.number}`, then release or discard it"
         )
+
+    def _undecided(self, tx: Connection) -> Circuit:
+        """Nothing more is put into a change set that a person has released or discarded meanwhile: who would see it?"""
+        if self.number is None:
+            return self
+        one = held.get(tx, self.number, lock=True)
+        waits = one is not None and one.row.state == "held"
+        return self if waits else replace(self, number=None, living=None, deletes=0)
 
     def _too_many(self, deletes: int) -> bool:
         return self.living is not None and self.living >= FEWEST and deletes > self.limit * self.living

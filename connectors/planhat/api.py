@@ -137,6 +137,10 @@ class PlanhatReader:
         told = ", ".join(f"{answer.answer} from {kind}" for kind, answer in zip(kinds, answers, strict=True))
         return Absent(all(answer.proof for answer in answers), told, answers[0].requested_at)
 
+    def recall(self, cursor: Cursor | None) -> None:
+        """Keep to the model that a pull has found; see `connectors.chunks`."""
+        self._kind_of(State.read(cursor) or State())
+
     def chunks(self, since: str | None, until: str | None) -> Iterator[ChunkPlan]:
         """Ranges of `_id`, whose first four bytes are the second of its creation; see `connectors.chunks`."""
         kind = self._kind_of(State())

@@ -12,10 +12,13 @@ from deals.events import EventType
 from ledger import bulk
 from pipeline.store.operator_tables import held_events, held_sets
 from pipeline.store.outbox import Lane
-from pipeline.store.tables import deals, events, outbox, parked, receipts
+from pipeline.store.tables import deals, events, facts, outbox, parked, receipts
 
 DISCARDED = "discarded"
 """The outcome of a receipt that no ledger gave: a person decided that the event is never sent."""
+
+
+_COUNTED = "deletes of run {}"
 
 
 class SetRow(NamedTuple):
@@ -67,6 +70,29 @@ def tombstones(tx: Connection, connection_id: int, run_id: int, source_ids: Sequ
         events.c.recorded_at >= since,
     )
     return int(tx.execute(found).scalar_one())
+
+
+def count(tx: Connection, run_id: int, living: int | None, deletes: int) -> None:
+    """Write down how many deals a run has deleted, and how many lived before, for whoever goes on with it."""
+    bulk.upsert(tx, facts, [(_COUNTED.format(run_id), f"{deletes} of {living}")])
+
+
+def counted(tx: Connection, run_id: int) -> tuple[int | None, int]:
+    """How many deals lived before a run, None if nobody counted them, and how many it has deleted."""
+    known = tx.execute(select(facts.c.value).where(facts.c.name == _COUNTED.format(run_id))).scalar_one_or_none()
+    deletes, _, living = (known or "0 of None").partition(" of ")
+    return None if living == "None" else int(living), int(deletes)
+
+
+def uncount(tx: Connection, run_id: int) -> None:
+    """Nobody goes on with a run any more."""
+    tx.execute(delete(facts).where(facts.c.name == _COUNTED.format(run_id)))
+
+
+def waiting_set(tx: Connection, run_id: int) -> int | None:
+    """The change set of a run that waits for a person, if there is one."""
+    found = select(held_sets.c.id).where(held_sets.c.run_id == run_id, held_sets.c.state == "held")
+    return tx.execute(found.order_by(held_sets.c.id.desc()).limit(1)).scalar_one_or_none()
 
 
 def open_set(tx: Connection, row: SetRow) -> int:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import select, text
 
 from connectors.faults import RateLimited, Refused, Unavailable
+from connectors.planhat.simulated_switches import Switches
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Request, rate_limited, refused
 from pipeline.backfill import cancel, pause, resume, retry, start
@@ -25,7 +26,8 @@ from pipeline.schedule import due
 from pipeline.store import backfills, leases
 from pipeline.store.tables import events
 from pipeline.wiring import App
-from tests.pipeline.world import NAME, by_type, history, ledger_states, projected, rows, waiting
+from tests.connectors.planhat.reading import both
+from tests.pipeline.world import NAME, TOKEN, by_type, history, ledger_states, projected, rows, waiting
 
 ALL = (None, None)
 MIDDLE = "2025-03-01T00:00:00.000Z"
@@ -328,6 +330,40 @@ def test_a_chunk_that_kills_whoever_reads_it_is_given_up(app: App):
     stands = standing(app, work(app, 1).run)
     assert (stands.state, stands.failed, stands.done) == ("failed", 1, 9)
     assert "died 10 times" in (stands.plan[2].reason or "")
+
+
+def test_a_backfill_reads_the_model_that_the_pulls_have_found(app: App):
+    """`revenue_model` is auto, and by now the tenant has deals as well: their ids must never mix."""
+    opportunities = PlanhatSimulator(seed=1, deals=20, token=TOKEN, switches=Switches(model="opportunities"))
+    deals = PlanhatSimulator(seed=2, deals=20, token=TOKEN)
+    app.transports = {NAME: opportunities.transport()}
+    pull(app, NAME)
+    app.transports = {NAME: both(deals, opportunities)}
+    outcome = start(app, NAME, ALL)
+    assert (outcome.summary.read, outcome.summary.unchanged) == (20, 20)
+    assert set(projected(app)) == {f"{NAME}:{one}" for one in opportunities.ids()}
+
+
+def test_what_was_cancelled_or_failed_half_way_is_never_told_to_be_through(app: App, crm: PlanhatSimulator):
+    """Some whole pages are refused; meanwhile chunks grow beyond what they were planned to have."""
+    seen: list[Standing] = []
+
+    def grow(_request: Request) -> None:
+        for _ in range(20):
+            if len(crm.ids()) < 250:
+                crm.new_deal(amount=Decimal(5), stage=crm.stages[0])
+
+    crm.before_list = grow
+    whole = lambda request: request.query.get("limit") == "10" and request.query.get("offset", "0") != "0"  # noqa: E731
+    crm.faults.sometimes(0.3, refused(400), where=whole)
+    assert start(app, NAME, ALL, watch=seen.append).standing.state == "failed"
+    assert cancel(app, 1).state == "cancelled"
+    seen.append(standing(app, 1))
+    assert all(one.percent < 100 for one in seen)
+    crm.faults.clear()
+    assert retry(app, 1, watch=seen.append).standing.percent == 100
+    assert max(one.percent for one in seen) <= 100
+    assert all(one.percent < 100 for one in seen if one.state != "done" and (one.pending or one.failed))
 
 
 def test_never_more_than_a_hundred_percent(app: App, crm: PlanhatSimulator):

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from connectors.cpod.simulator import CpodSimulator
 from connectors.faults import RateLimited
 from connectors.leadlex.simulated_switches import Switches
 from connectors.leadlex.simulator import LeadlexSimulator
 from connectors.registry import source
 from pipeline import settings
-from pipeline.backfill import resume, start
+from pipeline.audit import Operator
+from pipeline.backfill import pause, resume, start
 from pipeline.backfill_preview import preview
 from pipeline.backfill_report import Standing, standing
+from pipeline.held import list_held, release_held
+from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.wiring import App, migrate, open_app
 from tests.pipeline.test_backfill import in_database
@@ -79,6 +84,63 @@ def test_every_source_is_backfilled_as_its_plan_says_and_a_pull_finds_nothing_le
         assert (done.summary.parked, told["changes"]) == (told["parked"], 0)
         assert len(projected(app)) + told["parked"] == len(crm.ids())
         assert pull(app, "eu").events == 0
+
+
+def deleted(crm: CpodSimulator, number: int) -> None:
+    """Every so-and-so-many-th deal is deleted, so that each page has some of them."""
+    for one in crm.ids()[:: len(crm.ids()) // number][:number]:
+        crm.delete(one)
+
+
+def page_by_page(app: App) -> None:
+    """The first pages of a backfill are landed by a process each: it is paused as soon as one has landed."""
+    seen = [0]
+
+    def stop(stands: Standing) -> None:
+        if stands.records > seen[-1] and len(seen) < 3:
+            seen.append(stands.records)
+            pause(app, stands.id)
+
+    number = start(app, "eu", ALL, watch=stop).standing.id
+    resume(app, number, watch=stop)
+    assert resume(app, number, watch=stop).standing.state == "done"
+
+
+@pytest.mark.parametrize(("gone", "is_held"), [(6, False), (8, True)])
+def test_what_a_backfill_deletes_counts_together_whoever_goes_on_with_it(
+    gone: int, is_held: bool, tmp_path: Path, database_url: str
+):
+    crm = CpodSimulator(seed=3, deals=60)
+    with world(tmp_path, database_url, "cpod", crm, requests_per_minute=100_000) as app:
+        pull(app, "eu")
+        publish(app)
+        deleted(crm, gone)
+        page_by_page(app)
+        sets = list_held(app)
+        assert (len(sets), sum(one["events"] for one in sets)) == ((1, gone) if is_held else (0, 0))
+        assert publish(app).published == (0 if is_held else gone)
+        assert in_facts(app) == 0, "nothing is left of a backfill that is done"
+
+
+def test_a_backfill_that_goes_on_after_a_person_has_released_its_set_counts_anew(tmp_path: Path, database_url: str):
+    crm = CpodSimulator(seed=3, deals=60)
+    with world(tmp_path, database_url, "cpod", crm, requests_per_minute=100_000) as app:
+        pull(app, "eu")
+        publish(app)
+        deleted(crm, 30)
+
+        def decide(_: Standing) -> None:
+            for one in list_held(app):
+                release_held(app, one["id"], Operator("ann", "they are gone indeed"))
+
+        decide(start(app, "eu", ALL, watch=decide).standing)
+        assert publish(app).published == 30
+        assert rows(app)["outbox"] == 0, "nothing was put into a set that nobody looks at any more"
+
+
+def in_facts(app: App) -> int:
+    with app.store.read() as tx:
+        return int(tx.execute(text("SELECT count(*) FROM store_facts WHERE name LIKE 'deletes%'")).scalar_one())
 
 
 def test_a_day_that_is_used_up_is_waited_for_and_nothing_is_read_twice(tmp_path: Path, database_url: str):
