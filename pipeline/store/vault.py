@@ -8,13 +8,17 @@ from itertools import groupby
 
 import msgspec
 import zstandard
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select, text
 
 from deals.identity import digest
 from pipeline.store.tables import raw_blocks
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
+_KEEP = text(
+    "INSERT INTO raw_blocks (digest, records, body, stored_at) VALUES (:digest, :records, :body, :stored_at) "
+    "ON CONFLICT (digest) DO NOTHING RETURNING id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,10 @@ def keep(tx: Connection, raws: Sequence[bytes], at: str) -> int:
         return int(known)
     body = zstandard.ZstdCompressor(level=3).compress(packed)
     values = {"digest": name, "records": len(raws), "body": body, "stored_at": at}
-    return int(tx.execute(insert(raw_blocks).values(**values).returning(raw_blocks.c.id)).scalar_one())
+    made = tx.execute(_KEEP, values).scalar_one_or_none()
+    if made is None:  # somebody else kept them since we looked: another connection that shows the same, or a fetch
+        made = tx.execute(select(raw_blocks.c.id).where(raw_blocks.c.digest == name)).scalar_one()
+    return int(made)
 
 
 def block(tx: Connection, number: int) -> list[bytes]:

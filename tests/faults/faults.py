@@ -35,7 +35,8 @@ def quiet(topology: Topology, within_s: float = QUIET_WITHIN_S) -> None:
 def judged(topology: Topology) -> None:
     """Wait for quiet; then every invariant holds."""
     quiet(topology)
-    assert verdict(topology) == []
+    complaints = verdict(topology)
+    assert not complaints, "\n".join(complaints[:30])
 
 
 # -- processes
@@ -121,7 +122,7 @@ def broker_killed(topology: Topology, away_s: float = 1.5) -> None:
     topology.broker.start()
 
 
-def broker_flushed(topology: Topology, times: int = 10) -> None:
+def broker_flushed(topology: Topology, times: int = 6) -> None:
     """Whatever waits in it, or was taken and not acknowledged, is forgotten."""
     with topology.broker.client() as client:
         for _ in range(times):
@@ -129,7 +130,7 @@ def broker_flushed(topology: Topology, times: int = 10) -> None:
             time.sleep(topology.random.uniform(0.05, 0.3))
 
 
-def broker_paused(topology: Topology, seconds: float = 4.0) -> None:
+def broker_paused(topology: Topology, seconds: float = 3.0) -> None:
     """It takes everything and answers nothing: longer than its clients are patient."""
     topology.broker.signal(signal.SIGSTOP)
     time.sleep(seconds)
@@ -158,7 +159,7 @@ def broker_out_of_memory(topology: Topology, seconds: float = 2.0) -> None:
         client.config_set("maxmemory", 0)
 
 
-def messages_maltreated(topology: Topology, seconds: float = 4.0) -> None:
+def messages_maltreated(topology: Topology, seconds: float = 3.0) -> None:
     """Of those put into a queue some are lost, some come three times, some overtake all others."""
     messages = topology.messages
     messages.tripled, messages.dropped, messages.overtaking = 0.4, 0.2, 0.3
@@ -191,7 +192,7 @@ def store_killed(topology: Topology) -> None:
     topology.postgres.start()
 
 
-def sessions_terminated(topology: Topology, times: int = 12) -> int:
+def sessions_terminated(topology: Topology, times: int = 8) -> int:
     """Sessions end under whoever uses them; how many did."""
     ended = 0
     for _ in range(times):
@@ -200,7 +201,7 @@ def sessions_terminated(topology: Topology, times: int = 12) -> int:
     return ended
 
 
-def commits_unanswered(topology: Topology, seconds: float = 4.0, share: float = 0.15) -> int:
+def commits_unanswered(topology: Topology, seconds: float = 3.0, share: float = 0.15) -> int:
     """Commits take place, and their answer is a reset connection; how many met that."""
     before = topology.lost_commits.lost
     topology.lost_commits.share = share
@@ -209,7 +210,7 @@ def commits_unanswered(topology: Topology, seconds: float = 4.0, share: float = 
     return topology.lost_commits.lost - before
 
 
-def receipts_unanswered(topology: Topology, seconds: float = 4.0, share: float = 0.4) -> int:
+def receipts_unanswered(topology: Topology, seconds: float = 3.0, share: float = 0.4) -> int:
     """The ledger takes events, and we are not told; how often."""
     before = topology.lost_receipts.lost
     topology.lost_receipts.share = share
@@ -218,7 +219,7 @@ def receipts_unanswered(topology: Topology, seconds: float = 4.0, share: float =
     return topology.lost_receipts.lost - before
 
 
-def network_cut(topology: Topology, times: int = 8) -> None:
+def network_cut(topology: Topology, times: int = 6) -> None:
     """Every connection to the store, to the broker and to the ledger is reset at once."""
     for _ in range(times):
         for relay in (topology.store_relay, topology.broker_relay, topology.ledger_relay):
@@ -226,7 +227,7 @@ def network_cut(topology: Topology, times: int = 8) -> None:
         time.sleep(topology.random.uniform(0.1, 0.5))
 
 
-def disk_full(topology: Topology, seconds: float = 3.0) -> None:
+def disk_full(topology: Topology, seconds: float = 2.0) -> None:
     """There is no room where deliveries land: their table cannot grow by a page, and the senders must be told."""
     junk = (
         "sha256(n::text::bytea), 1, repeat(n::text, 500)::bytea, '{}', '2000', 'junk' FROM generate_series(1, 3000) n"
@@ -267,7 +268,7 @@ def store_file_full(topology: Topology, seconds: float = 3.0) -> None:
 # -- the other sides
 
 
-def ledger_away(topology: Topology, seconds: float = 3.0) -> None:
+def ledger_away(topology: Topology, seconds: float = 2.5) -> None:
     """Nobody answers for the ledger; events of the same deals queue up."""
     topology.ledger_relay.refuses = True
     topology.ledger_relay.cut()
@@ -275,7 +276,7 @@ def ledger_away(topology: Topology, seconds: float = 3.0) -> None:
     topology.ledger_relay.refuses = False
 
 
-def sources_ill(topology: Topology, seconds: float = 3.0) -> None:
+def sources_ill(topology: Topology, seconds: float = 2.5) -> None:
     """The CRMs answer with errors, half answers and nonsense."""
     for crm in topology.people.crms.values():
         faults = crm.tenant.faults

@@ -1,8 +1,7 @@
 """The forge: starts dealsync's own commands as processes, quickly; run as `python -m tests.faults.forge`.
 
 It imports everything once and forks for each order, a line of JSON on stdin: `{"argv", "environ", "log"}`. A child is a
-process like any other, in a session of its own, that runs the command's own entry point. The answer on stdout is its
-pid.
+process like any other, in a group of its own, that runs the command's own entry point. The answer on stdout is its pid.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 PRELOADED = (
@@ -49,7 +49,6 @@ def run(argv: list[str]) -> None:
 
 def become(order: dict[str, Any]) -> None:
     """Turn this child into the command; nothing of the forge's is left but its imports."""
-    os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -69,18 +68,24 @@ def become(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fork for each order until stdin ends."""
+    """Fork for each order until stdin ends; then nobody is left."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
     for name in PRELOADED:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
     print(os.getpid(), flush=True)
+    children = []
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             become(json.loads(line))
+        os.setpgid(child, child)  # before anybody hears of it, so that nobody signals a group that is not there yet
+        children.append(child)
         print(child, flush=True)
+    for child in children:  # whoever gave the orders is gone, perhaps without a word
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":

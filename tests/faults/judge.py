@@ -283,6 +283,20 @@ def secrets_are_kept(evidence: Evidence) -> Iterator[str]:
         yield "14 a secret is in the logs"
 
 
+def nobody_met_a_bug(evidence: Evidence) -> Iterator[str]:
+    """What goes wrong elsewhere is a fault with a name; whatever else is raised is ours."""
+    for line in evidence.topology.said().splitlines():
+        logged = line.startswith("{") and '"level": "error"' in line
+        bug = any(sign in line for sign in BUGS) if logged else line.startswith("Traceback (most recent")
+        if bug and not any(named in line for named in NO_BUGS):
+            yield f"a bug was met: {line[:600]}"
+
+
+BUGS = ("raised unexpected", '"heed.crashed"', '"heed.failed"', '"crashed"', "Exception in")
+NO_BUGS = ("WorkerLostError", "Terminated")
+"""What Celery raises about a child of its own that was killed."""
+
+
 QUESTIONS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     nothing_waits,
     ledger_is_source,
@@ -297,6 +311,7 @@ QUESTIONS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     leases_are_fenced,
     chain_holds,
     secrets_are_kept,
+    nobody_met_a_bug,
 )
 
 

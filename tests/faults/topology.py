@@ -154,13 +154,13 @@ class Topology:
         """SIGKILL: for the process and all of its children, for itself alone (`main`), or for one `child` of it."""
         process = self.processes[name]
         children = children_of(process.pid) if how == "child" else []
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # it may end by itself at this very moment
             if children:
                 os.kill(self.random.choice(children), signal.SIGKILL)
-                return
-            self._killed.add(name)
-            (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGKILL)
-        assert process.wait(10)
+            else:
+                self._killed.add(name)
+                (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGKILL)
+        assert children or process.wait(10), f"{name} outlives SIGKILL"
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signal a process and its children."""
