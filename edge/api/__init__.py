@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from edge.api import audit, backfills, connections, deals, held, parked, runs
+from edge.api import audit, backfills, connections, deals, deliveries, held, incidents, parked, runs
 from edge.api.answers import add_faults
 from edge.api.shapes import Problem
 from pipeline.previews import Previews
@@ -13,7 +13,7 @@ from pipeline.wiring import App
 PREFIX = "/api/v1"
 """Every path begins with it; another version would stand beside this one."""
 
-NOUNS = (connections, runs, deals, parked, held, backfills, audit)
+NOUNS = (connections, runs, deals, parked, held, incidents, backfills, deliveries, audit)
 
 
 def create(app: App, previews: Previews) -> FastAPI:

@@ -217,6 +217,57 @@ class HeldEvents(HeldSet):
     waiting: list[dict[str, Any]]
 
 
+class Incident(Shape):
+    """What the ledger answered that is no retry of ours; `events` of a run met it."""
+
+    id: int
+    run: int
+    outcome: str
+    meaning: str
+    events: int
+    since: str
+    latest: str
+    connection: str
+    source_id: str
+    domain_event_id: str
+    state: str
+
+
+class Incidents(Shape):
+    """`dealsync incidents list --json`."""
+
+    incidents: list[Incident]
+
+
+class IncidentEvents(Incident):
+    """`dealsync incidents show --json`: the incident, and each of its events."""
+
+    met: list[dict[str, Any]]
+
+
+class Acknowledged(Shape):
+    """How many events an incident had that is closed now."""
+
+    acknowledged: int
+
+
+class Delivery(Shape):
+    """A delivery that was not simply heeded."""
+
+    id: str
+    connection: str
+    received_at: str
+    state: str
+    event: str | None
+    why: str | None
+
+
+class Deliveries(Shape):
+    """`dealsync deliveries list --json`."""
+
+    deliveries: list[Delivery]
+
+
 class Released(Shape):
     """How many events go to the ledger with the next publish."""
 

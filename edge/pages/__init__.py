@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 
 from edge.access import Access
-from edge.pages import backfills, connections, deals, door, held, overview, parked, past
+from edge.pages import backfills, connections, deals, door, held, incidents, overview, parked, past
 from edge.pages.door import let_in
 from edge.pages.rendering import FAULTS
 from pipeline.previews import Previews
@@ -13,7 +13,7 @@ from pipeline.wiring import App
 
 __all__ = ["create", "let_in"]
 
-NOUNS = (overview, connections, deals, parked, held, backfills, past, door)
+NOUNS = (overview, connections, deals, parked, held, incidents, backfills, past, door)
 
 
 def create(app: App, access: Access, previews: Previews) -> Starlette:

@@ -49,8 +49,8 @@ def _of_ledger(ledger: Mapping[str, Any]) -> Iterator[Need]:
     if not ledger["ok"]:
         yield Need(True, "ledger", ledger["message"], "Nothing is lost: events wait and are sent once it answers.", "/")
     if ledger["incidents"]:
-        what = f"{ledger['incidents']:,} events met something in the ledger that we did not put there"
-        yield Need(True, "ledger", what, "Run `dealsync doctor`: it says which, and what that means.", "/")
+        what = f"{_some(ledger['incidents'], 'event')} met something in the ledger that we did not put there"
+        yield Need(True, "ledger", what, "See which; compare store and ledger, then acknowledge them.", "/incidents")
 
 
 def _of_connection(one: Mapping[str, Any]) -> Iterator[Need]:
@@ -60,10 +60,10 @@ def _of_connection(one: Mapping[str, Any]) -> Iterator[Need]:
     if one["state"] == "failing":
         yield Need(True, name, one["reason"] or "the last run failed", "It is tried again by itself; look why.", href)
     if one["held"]:
-        what = f"{one['held']:,} events are held: a run deleted too much"
+        what = f"{_some(one['held'], 'event')} held: a run deleted too much"
         yield Need(True, name, what, "Look at them, then release or discard them.", f"/held?connection={name}")
     if one["parked"]:
-        what = f"{one['parked']:,} records or events are parked"
+        what = f"{one['parked']:,} parked: records or events that cannot go on"
         yield Need(True, name, what, "See why; mend mapping or record, then retry.", f"/parked?connection={name}")
     for lack in one.get("lacks", ()):
         yield Need(False, name, lack, "Grant that right, or change what its mapping looks up.", href)
@@ -72,7 +72,7 @@ def _of_connection(one: Mapping[str, Any]) -> Iterator[Need]:
         why = f": {pause['reason']}" if pause["reason"] else ""
         yield Need(False, name, f"paused by {pause['who']}{why}", "Resume it once that is over.", href)
     if one.get("drift"):
-        what = f"its records have {one['drift']:,} keys that are neither mapped nor ignored"
+        what = f"its records have {_some(one['drift'], 'key')} neither mapped nor ignored"
         yield Need(False, name, what, "Claim or ignore them in its mapping.", href)
 
 
@@ -87,7 +87,7 @@ def _late(one: Mapping[str, Any], sight: Sight) -> Iterator[Need]:
 
 def _unlike(name: str, differing: Mapping[str, int]) -> Iterator[Need]:
     if months := differing.get(name):
-        what = f"the ledger does not hold what the source says, in {months:,} close months"
+        what = f"the ledger does not hold what the source says, in {_some(months, 'close month')}"
         remedy = "Look at the windows; `dealsync reconcile NAME` lists the deals, `--repair` sets them right."
         yield Need(True, name, what, remedy, f"/connections/{name}/windows")
 
@@ -95,7 +95,11 @@ def _unlike(name: str, differing: Mapping[str, int]) -> Iterator[Need]:
 def _of_backfill(one: Standing) -> Iterator[Need]:
     where, href = f"{one.connection}, backfill {one.id}", f"/backfills/{one.id}"
     if one.state == "failed" or (one.failed and one.state != "cancelled"):
-        what = one.reason or f"{one.failed:,} of its {one.total:,} chunks failed"
+        what = one.reason or f"{one.failed:,} of its {_some(one.total, 'chunk')} failed"
         yield Need(True, where, what, "See why, then retry the chunks that failed.", href)
     elif one.state == "paused":
         yield Need(False, where, one.reason or "paused", "Resume or cancel it: its range is taken until then.", href)
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -39,6 +39,7 @@ DONE = {
     "reopened": "Tried again: what waits for the ledger goes with the next publish.",
     "discarded": "Discarded.",
     "released": "Released. The events go to the ledger with the next publish.",
+    "acknowledged": "Acknowledged. Neither store nor ledger was changed.",
     "planned": "Planned. Its chunks are looked at one by one; nothing lands.",
     "started": "Left to whoever works on backfills: dealsync up, or the workers.",
     "stopped": "Nothing more lands in it.",

@@ -11,6 +11,7 @@ import httpx
 
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulation import serve
+from deals.events import Event
 from edge.asgi import Served
 from pipeline import settings
 from pipeline.audit import Operator
@@ -19,6 +20,8 @@ from pipeline.pause import pause, resume
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import reconcile
+from pipeline.store import outbox
+from pipeline.store.outbox import BEGINNING, WHENEVER
 from pipeline.sweep import sweep
 from pipeline.wiring import App, migrate, open_app
 from tests.edge.conftest import TOKEN
@@ -97,14 +100,17 @@ def operated(app: App, crm: PlanhatSimulator) -> Iterator[Operated]:
 
 
 def live(app: App, crm: PlanhatSimulator) -> None:
-    """Something of everything: a deal of a hostile name, two parked ones, events sent and waiting, a held set, a
-    backfill, a reconcile, and people who paused and resumed."""
+    """Something of everything: a deal of a hostile name, two parked ones, events sent and waiting, an incident, a held
+    set, a backfill, a reconcile that found a difference, and people who paused and resumed."""
     hostile, yen, *others = crm.ids()
     crm.edit(hostile, name=HOSTILE, custom={HOSTILE: HOSTILE})
     crm.edit(yen, currency="JPY", total=1234567)
     for one in others[:2]:
         crm.edit(one, salesStage=HOSTILE, stage=HOSTILE)
     pull(app, NAME)
+    with app.store.read() as tx:
+        ours = outbox.heads(tx, after=BEGINNING, due=WHENEVER, limit=30)[29].event
+    app.ledger.append([Event(ours.external_id, "upsert", ours.dedup_key, b'{"amount_cents":1}')])  # somebody else
     publish(app)
     pause(app, NAME, Operator("ann", HOSTILE))
     resume(app, NAME, Operator("bob"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pipeline.schedule import Due
 from pipeline.store import leases
 from tests import servers
 from tests.edge.conftest import TOKEN, Cli
-from tests.edge.operated import ANN, FINANCE, NAME, SECRETS, Operated, live, opened, operated
+from tests.edge.operated import ANN, FINANCE, HOOK, NAME, SECRETS, Operated, live, opened, operated
 
 WHY = {"reason": "a test"}
 
@@ -154,6 +155,9 @@ def test_what_is_read_is_what_the_command_line_prints(world: Operated, ann: http
         ("/deals", {"limit": 2, "after": fifth}, ("deals", "list", "--limit", 2, "--after", fifth)),
         ("/parked", {}, ("parked", "list")),
         ("/parked", {"connection": NAME, "after": parked[0]["id"]}, ("parked", "list", "--after", parked[0]["id"])),
+        ("/incidents", {}, ("incidents", "list")),
+        ("/incidents/1", {}, ("incidents", "show", 1)),
+        ("/deliveries", {}, ("deliveries", "list")),
         ("/backfills", {}, ("backfill", "list")),
         (f"/backfills/{backfill[0]['id']}", {}, ("backfill", "show", backfill[0]["id"])),
         ("/audit", {}, ("audit",)),
@@ -226,6 +230,9 @@ def test_the_bytes_of_a_parked_record_are_the_very_bytes(world: Operated, ann: h
         ("/parked/999", {}, 404),
         ("/parked/999/bytes", {}, 404),
         ("/held/999", {}, 404),
+        ("/incidents/999", {}, 404),
+        ("/deliveries", {"after": "nothing"}, 404),
+        ("/deliveries", {"state": "lost"}, 422),
         ("/backfills/999", {}, 404),
         ("/connections/planhut/windows", {}, 404),
         ("/deals", {"connection": "planhut"}, 404),
@@ -348,6 +355,30 @@ def test_a_held_set_is_released_once_or_discarded_once(here: Operated):
         assert post(ann, "/held/999/release", **WHY).status_code == 404
         assert get(ann, "/held") == {"held": []}
         assert get(ann, f"/held/{one['id']}")["decided_by"] == "ann"
+
+
+def test_an_incident_is_acknowledged_once(here: Operated):
+    with here.api() as ann:
+        (one,) = get(ann, "/incidents")["incidents"]
+        assert (one["events"], get(ann, "/status")["ledger"]["incidents"]) == (1, 1)
+        assert len(get(ann, f"/incidents/{one['id']}")["met"]) == 1
+        assert post(ann, f"/incidents/{one['id']}/acknowledge", **WHY).json() == {"acknowledged": 1}
+        assert post(ann, f"/incidents/{one['id']}/acknowledge", **WHY).status_code == 409
+        assert post(ann, "/incidents/999/acknowledge", **WHY).status_code == 404
+        assert get(ann, "/incidents") == {"incidents": []}
+        assert [row["decided_by"] for row in get(ann, "/incidents", all=True)["incidents"]] == ["ann"]
+
+
+def test_a_delivery_that_was_not_simply_heeded_is_told_without_what_it_said(here: Operated):
+    with here.api(None) as sender, here.api() as ann:
+        told = sender.post(f"/webhooks/{NAME}", json={"body": "canary"}, headers={"X-Planhat-Secret": HOOK})
+        assert told.status_code == 202
+        ends = time.monotonic() + 30
+        while not (found := get(ann, "/deliveries", state="unreadable")["deliveries"]):
+            assert time.monotonic() < ends
+        assert (found[0]["id"], found[0]["connection"]) == (told.json()["delivery"], NAME)
+        assert "canary" not in json.dumps(found)
+        assert get(ann, "/deliveries", after=found[0]["id"]) == {"deliveries": []}
 
 
 def test_a_backfill_is_looked_at_first_then_carried_out_by_others(here: Operated):

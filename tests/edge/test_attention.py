@@ -46,15 +46,15 @@ def test_what_is_well_needs_nobody():
     [
         (sight({"state": "refused", "reason": "401: bad token"}), True, "401: bad token", "/connections/eu"),
         (sight({"state": "failing", "reason": "it is away"}), True, "it is away", "/connections/eu"),
-        (sight({"held": 1600}), True, "1,600 events are held", "/held?connection=eu"),
-        (sight({"parked": 2}), True, "2 records or events are parked", "/parked?connection=eu"),
+        (sight({"held": 1600}), True, "1,600 events held", "/held?connection=eu"),
+        (sight({"parked": 2}), True, "2 parked: records or events", "/parked?connection=eu"),
         (sight({"state": "paused", "paused": PAUSE}), False, "paused by ann: a migration", "/connections/eu"),
-        (sight({"drift": 12}), False, "12 keys that are neither mapped nor ignored", "/connections/eu"),
+        (sight({"drift": 12}), False, "12 keys neither mapped nor ignored", "/connections/eu"),
         (sight({"lacks": ["users may not be read"]}), False, "users may not be read", "/connections/eu"),
         (sight({"last_success": "2026-05-01T11:44:00.000Z"}), True, "nobody has read it", "/connections/eu"),
         (sight({}, eu=2), True, "in 2 close months", "/connections/eu/windows"),
         (sight(ledger=LEDGER | {"ok": False, "message": "no answer"}), True, "no answer", "/"),
-        (sight(ledger=LEDGER | {"incidents": 3}), True, "3 events met something in the ledger", "/"),
+        (sight(ledger=LEDGER | {"incidents": 3}), True, "3 events met something in the ledger", "/incidents"),
         (sight(backfills=(backfill(state="failed", reason="403"),)), True, "403", "/backfills/4"),
         (sight(backfills=(backfill(failed=1),)), True, "1 of its 3 chunks failed", "/backfills/4"),
         (sight(backfills=(backfill(state="paused"),)), False, "paused", "/backfills/4"),
@@ -74,6 +74,11 @@ def test_a_connection_is_late_by_its_own_interval():
     assert needs(sight({"last_success": "2026-05-01T11:46:00.000Z"})) == [], "within a quarter of an hour nobody is"
     paused = sight({"state": "paused", "paused": PAUSE, "last_success": "2026-01-01T00:00:00.000Z"})
     assert [need.what for need in needs(paused)] == ["paused by ann: a migration"]
+
+
+def test_one_of_a_kind_is_told_as_one():
+    (need,) = needs(sight(ledger=LEDGER | {"incidents": 1}))
+    assert need.what.startswith("1 event met")
 
 
 def test_what_holds_up_money_comes_first():

@@ -23,8 +23,9 @@ from tests.edge.operated import ANN, FINANCE, HOSTILE, NAME, SECRETS, Operated, 
 
 LOOKS = [
     "/", "/connections/planhat", "/connections/planhat/windows", "/deals", "/deals?connection=planhat", "/parked",
-    "/held", "/held/1", "/backfills", "/backfills?connection=planhat", "/runs", "/runs?connection=planhat", "/audit",
-    "/audit?connection=planhat&before=2", "/runs?before=1", "/audit?before=1", "/held?after=9", "/parked?after=999",
+    "/held", "/held/1", "/incidents", "/incidents/1", "/backfills", "/backfills?connection=planhat", "/runs",
+    "/runs?connection=planhat", "/audit", "/audit?connection=planhat&before=2", "/runs?before=1", "/audit?before=1",
+    "/held?after=9", "/parked?after=999",
 ]  # fmt: skip
 
 
@@ -173,9 +174,11 @@ def test_money_is_shown_exactly_in_the_currency_of_the_ledger(world: Operated, a
 def test_the_overview_says_what_needs_a_person_before_all_else(ann: httpx.Client):
     page = look(ann, "/")
     assert page.text.index("need a person") < page.text.index("Connections")
-    assert "2 records or events are parked" in page.text
-    assert "16 events are held: a run deleted too much" in page.text
-    assert {"/held?connection=planhat", "/parked?connection=planhat"} <= set(page.links)
+    assert "2 parked: records or events" in page.text
+    assert "16 events held: a run deleted too much" in page.text
+    assert "1 event met something in the ledger" in page.text
+    assert "the ledger does not hold what the source says, in 2 close months" in page.text
+    assert {"/held?connection=planhat", "/parked?connection=planhat", "/incidents"} <= set(page.links)
 
 
 def test_lists_are_walked_page_by_page_each_row_once(world: Operated, ann: httpx.Client):
@@ -315,7 +318,10 @@ def test_what_is_parked_or_held_is_decided_on_its_page(here: Operated):
         assert "released by ann" in released.text
         assert send(ann, page, "/held/1/discard", reason="too late").status_code == 409
         assert "Nothing is held here" in look(ann, "/held").text
-    assert [one[:3] for one in acted(here)[-3:]] == [
+        found = Page(send(ann, look(ann, "/incidents/1"), "/incidents/1/acknowledge", reason="another sender").text)
+        assert "acknowledged by ann" in found.text
+        assert "There are no incidents" in look(ann, "/incidents").text
+    assert [one[:3] for one in acted(here)[-4:-1]] == [
         ("ann", "parked retry", "mended"), ("ann", "parked discard", "a test deal"),
         ("ann", "held release", "meant so"),
     ]  # fmt: skip
@@ -357,7 +363,7 @@ def test_a_store_without_anything_has_pages_too(tmp_path: Path):
     store = f"sqlite:///{tmp_path / 'store.db'}"
     with opened(tmp_path, store, crm) as app, operated(app, crm) as world, world.browser() as ann:
         for path in LOOKS:
-            if not path.startswith("/held/"):
+            if not path.startswith(("/held/", "/incidents/")):
                 look(ann, path)
 
 
