@@ -1,6 +1,6 @@
 """Acme: a vendor nobody has heard of, to show that a folder and a table are a source (see docs/writing-a-source.md).
 
-It lies where no source is looked for: `tests/architecture/test_adding_a_source.py` puts it where one is.
+It lies where no source is looked for: `tests/e2e/test_adding_a_source.py` puts it where one is.
 """
 
 from __future__ import annotations

