@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,18 +35,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
         yield made
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(request: pytest.FixtureRequest, world: Operated, tmp_path: Path) -> Iterator[Any]:
-    """A page whose every complaint fails the test: a refused script, a style, a request to elsewhere."""
-    complaints: list[str] = []
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=request.param)
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("request", lambda one: None if one.url.startswith((world.url, "data:")) else complaints.append(one.url))
-        page.on("dialog", lambda one: complaints.append(one.message))
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(world: Operated, browser: Any) -> Iterator[Any]:
+    """A page whose every complaint fails the test: a refused script, a style, a request to elsewhere."""
+    complaints: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("request", lambda one: None if one.url.startswith((world.url, "data:")) else complaints.append(one.url))
+    page.on("dialog", lambda one: complaints.append(one.message))
+    yield page
+    page.close()
     assert complaints == []
 
 
@@ -103,9 +108,11 @@ def test_every_text_stands_out_from_what_it_lies_on(world: Operated, page: Any):
         "/audit",
     ):
         page.goto(f"{world.url}{path}")
-        seen = {tuple(one) for one in page.evaluate(COLOURS)}
-        assert len(seen) > 3
-        assert {one: ratio for one in seen if (ratio := contrast(one[1], one[2])) < 4.5} == {}, path
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            seen = {tuple(one) for one in page.evaluate(COLOURS)}
+            assert len(seen) > 3
+            assert {one: ratio for one in seen if (ratio := contrast(one[1], one[2])) < 4.5} == {}, (path, scheme)
 
 
 def contrast(ink: str, paper: str) -> float:
