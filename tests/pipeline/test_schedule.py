@@ -53,6 +53,15 @@ def test_work_is_due_no_sooner_than_is_bearable_and_little_later_than_was_asked(
     assert at == next_start(name, every, least, attempts(failed)), "everybody who asks is told the same"
 
 
+def test_connections_that_were_pulled_together_are_not_pulled_together_again():
+    every = timedelta(minutes=5)
+    starts = sorted(next_start(f"c{n} pull", every, every, [Attempt(7, T, False)]) - T for n in range(1000))
+    assert starts[0] >= every
+    assert starts[-1] <= every * 1.1
+    seconds = [sum(int(one.total_seconds()) == second for one in starts) for second in range(300, 330)]
+    assert max(seconds) < 100, "a thousand of them come evenly over half a minute"
+
+
 @given(intervals, st.lists(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=3)), min_size=1, max_size=20))
 def test_two_pulls_are_never_closer_than_their_interval_however_late_anybody_looks(every, delays):
     """A pull's interval is the least that is bearable; missed slots are made up for by one pull."""
@@ -134,7 +143,9 @@ def test_a_day_of_the_smallest_leadlex_plan_is_enough_for_whatever_the_schedule_
     crm = LeadlexSimulator(seed=3, deals=60, switches=Switches(requests_per_day=100))
     begun = (crm.clock.now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     crm.clock.advance(begun - crm.clock.now)
-    with world(tmp_path, sqlite_url, "leadlex", crm, plan="starter", requests_per_minute=1000, requests_per_day=80) as app:
+    with world(
+        tmp_path, sqlite_url, "leadlex", crm, plan="starter", requests_per_minute=1000, requests_per_day=80
+    ) as app:
         chosen = app.settings.connection("eu")
         least = max(timedelta(minutes=1), chosen.options.least_interval())
         verbs = {"pull": (pull, timedelta(minutes=1)), "sweep": (sweep, chosen.sweep_every)}
