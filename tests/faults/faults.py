@@ -16,11 +16,14 @@ import redis
 
 from connectors.simulated_wire import html, lost_answer, rate_limited, refused, slow, truncated
 from tests.faults.backing import WAL_SEGMENT_MB, eventually, limit_files
-from tests.faults.judge import in_step, verdict
+from tests.faults.judge import gathered, in_step, verdict
 from tests.faults.topology import DATABASE, Topology
 
 QUIET_WITHIN_S = 75.0
 """A lease outlives its owner by ten seconds, and what a dead worker was told to look at is left to it for a while."""
+
+PASSES = 16
+"""So many requests are a pull and a sweep of any of these tenants."""
 
 
 def quiet(topology: Topology, within_s: float = QUIET_WITHIN_S) -> None:
@@ -37,6 +40,16 @@ def judged(topology: Topology) -> None:
     quiet(topology)
     complaints = verdict(topology)
     assert not complaints, "\n".join(complaints[:30])
+
+
+def nothing_more_happens(topology: Topology) -> None:
+    """Everything is read again, and nobody writes: the ledger and what was decided stay as they are."""
+    before = gathered(topology)
+    logs = [crm.tenant.log for crm in topology.people.crms.values()]
+    asked = [len(log) for log in logs]
+    eventually(lambda: all(len(log) > was + PASSES for log, was in zip(logs, asked, strict=True)), "all is read again")
+    after = gathered(topology)
+    assert (len(after.told), after.store["events"]) == (len(before.told), before.store["events"])
 
 
 # -- processes
@@ -285,3 +298,10 @@ def sources_ill(topology: Topology, seconds: float = 2.5) -> None:
             faults.sometimes(0.12, mishap)
     time.sleep(seconds)
     topology.people.recover()
+
+
+def source_hangs(topology: Topology, connection: str) -> None:
+    """One CRM takes requests and is in no hurry to answer them; until the people's APIs recover."""
+    faults = topology.people.crms[connection].tenant.faults
+    faults.clear()
+    faults.sometimes(1.0, slow(25.0))

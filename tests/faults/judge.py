@@ -258,13 +258,15 @@ def tenants_are_apart(evidence: Evidence) -> Iterator[str]:
 
 
 def leases_are_fenced(evidence: Evidence) -> Iterator[str]:
-    """11: once a later run has moved a checkpoint no earlier one does: its lease was taken from it."""
+    """11: whoever has lost its lease moves no checkpoint after its successor, and lands nothing."""
     latest: dict[tuple[int, str], int] = {}
     for row in evidence.store.get("moves", []):
         stream = row["connection_id"], row["stream"]
         if row["run_id"] < latest.get(stream, 0):
             yield f"11 run {row['run_id']} moved checkpoint {stream} after run {latest[stream]} had"
         latest[stream] = max(row["run_id"], latest.get(stream, 0))
+    for row in evidence.store.get("risen", []):
+        yield f"11 {row['kind']} {row['run_id']} went on although its lease was taken from it"
 
 
 def chain_holds(evidence: Evidence) -> Iterator[str]:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults import faults
+from tests.faults.backing import eventually
 from tests.faults.faults import judged, quiet
+from tests.faults.judge import in_step
 from tests.faults.topology import Topology
 
 SEED = 11
@@ -94,6 +96,19 @@ def test_a_worker_that_sleeps_with_rows_locked_does_not_hold_up_the_others_for_e
         topology.start("worker-2")
     quiet(topology, within_s=120)
     topology.signal("worker-1", signal.SIGCONT)
+    judged(topology)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_a_source_that_hangs_delays_no_other(topology: Topology):
+    faults.source_hangs(topology, "planhat-eu")
+    topology.people.work(40)
+    eventually(
+        lambda: not [one for one in in_step(topology) if " planhat-eu:" not in one], "the others are in step", 60
+    )
+    assert in_step(topology), "the one that hangs is not"
+    topology.people.recover()
     judged(topology)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.faults import judged, kill_at_random
+from tests.faults.faults import judged, kill_at_random, nothing_more_happens
 from tests.faults.topology import Topology
 
 KILLS = int(os.environ.get("DEALSYNC_KILLS", "20"))
@@ -23,5 +23,6 @@ def test_workers_beats_receivers_and_ledgers_killed_at_random_lose_and_double_no
         with topology.people.at_work():
             met = kill_at_random(topology, KILLS)
         judged(topology)
+        nothing_more_happens(topology)
         assert sum(met.values()) == KILLS
         assert topology.died == [], "somebody ended whom nobody had killed"

@@ -60,13 +60,21 @@ secrets = [{{ env = "{variable}_HOOK" }}]
 """
 WITNESS = """\
 CREATE TABLE witness_moves (at bigserial, connection_id int, stream text, run_id bigint);
-CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO witness_moves (connection_id, stream, run_id) VALUES (NEW.connection_id, NEW.stream, NEW.run_id);
   RETURN NEW;
 END $$;
-CREATE TRIGGER witness AFTER INSERT OR UPDATE ON checkpoints FOR EACH ROW EXECUTE FUNCTION witness();
+CREATE TRIGGER witness AFTER INSERT OR UPDATE ON checkpoints FOR EACH ROW EXECUTE FUNCTION moved();
+CREATE TABLE witness_runs (run_id bigint, kind text);
+CREATE FUNCTION rose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO witness_runs VALUES (NEW.id, NEW.kind);
+  RETURN NEW;
+END $$;
+CREATE TRIGGER witness AFTER UPDATE ON runs FOR EACH ROW
+  WHEN (OLD.state = 'abandoned' AND (NEW.state = 'done' OR NEW.read <> OLD.read)) EXECUTE FUNCTION rose();
 """
-"""The database itself writes down which run moved which checkpoint, in the order of the commits."""
+"""The database itself writes down which run moved which checkpoint, in the order of the commits, and which run landed
+something after another had taken its work over and found it dead."""
 
 WORKER = ("celery", "-A", "worker", "worker", "--concurrency", "2", "--without-gossip", "--without-mingle")
 BEAT = ("celery", "-A", "worker", "beat")
@@ -283,7 +291,10 @@ class Topology:
         if self.on_postgres:
             with self.postgres.admin(DATABASE) as admin:
                 admin.execute(WITNESS)
-            self.witnesses = {"moves": "SELECT connection_id, stream, run_id FROM witness_moves ORDER BY at"}
+            self.witnesses = {
+                "moves": "SELECT connection_id, stream, run_id FROM witness_moves ORDER BY at",
+                "risen": "SELECT run_id, kind FROM witness_runs",
+            }
 
     def _open_ledger(self) -> None:
         self.ledger_url = f"sqlite:///{self.folder / 'ledger.db'}"
