@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from deals.identity import canonical, state_bytes
-from deals.money import minor_units
+from deals.money import exponent, minor_units
 from mappings.mapper import Mapper
 from mappings.outcome import Mapped
 from pipeline.invariants import Check, doctor
@@ -96,7 +96,8 @@ def _money_is_source_money(app: App, name: str, crm: Tenant) -> Check:
         if _id_of(record) not in waiting and amount is not None:
             currency = str(_at(record, rule.currency or "") or "USD").strip().upper()
             theirs[currency] += minor_units(Decimal(amount), currency, unit).units
-    totals = ", ".join(f"{currency} {cents / Decimal(100):,}" for currency, cents in sorted(ours.items()))
+    amounts = {currency: Decimal(cents).scaleb(-exponent(currency)) for currency, cents in sorted(ours.items())}
+    totals = ", ".join(f"{currency} {amount:,}" for currency, amount in amounts.items())
     return Check(title, +ours == +theirs, f"{totals}{_left_out(waiting)}")
 
 

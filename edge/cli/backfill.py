@@ -12,7 +12,7 @@ from edge.cli.exits import DONE, PARKED, USAGE, Failed
 from edge.cli.operator import operator
 from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Limit, NoWait, OfConnection, Quiet
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import expectation, left, summary_line
+from edge.cli.words import counted, expectation, left, summary_line
 
 if TYPE_CHECKING:
     from pipeline.backfill_report import Outcome, Standing, Watch
@@ -206,9 +206,8 @@ def _expectation(terminal: Terminal, outcome: Outcome, currency: str) -> None:
         return
     stands = outcome.standing
     told = stands.expected or {}
-    terminal.line(
-        f"backfill {stands.id} of {stands.connection} would read {stands.total} chunks: {expectation(told, currency)}"
-    )
+    chunks = counted(stands.total, "chunk")
+    terminal.line(f"backfill {stands.id} of {stands.connection} would read {chunks}: {expectation(told, currency)}")
     for one in stands.plan_as_json():
         terminal.line(f"{one['number']:>5}  {one['part']}: {expectation(one['expected'] or {}, currency)}")
 

@@ -59,7 +59,8 @@ def verify(
         terminal.note(f"head {verdict['head']}: keep it elsewhere, and give it to the next verify as --expect")
     else:
         bad = verdict["first_bad"] or {}
-        terminal.complain(f"the ledger is damaged: {bad.get('table')} row {bad.get('row')}: {bad.get('why')}")
+        row = f" row {bad['row']}" if bad.get("row") else ""
+        terminal.complain(f"the ledger is damaged: {bad.get('table')}{row}: {bad.get('why')}")
     raise typer.Exit(DONE if verdict["ok"] else INTEGRITY)
 
 

@@ -29,7 +29,12 @@ def summary_line(title: str, summary: Summary) -> str:
 
 def events(summary: Summary) -> str:
     """How many events a run made."""
-    return f"{summary.events:,} event{'' if summary.events == 1 else 's'}"
+    return counted(summary.events, "event")
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: 1 event, 1,200 events."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def publish_line(summary: Summary) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from edge.cli.words import counts, moment, money, publish_line, shown, summary_line, sums
+from edge.cli.words import counted, counts, moment, money, publish_line, shown, summary_line, sums
 from pipeline.summary import Summary
 
 
@@ -43,6 +43,10 @@ def test_a_summary_line_adds_up_and_leaves_out_what_did_not_occur():
         "`dealsync parked list` says why"
     )
     assert summary_line("pull a", Summary(run=4, connection="a")) == "pull a (run 4): 0 read; 0 events in 0.0 s"
+
+
+def test_one_of_a_thing_is_not_several():
+    assert [counted(number, "chunk") for number in (0, 1, 1200)] == ["0 chunks", "1 chunk", "1,200 chunks"]
 
 
 def test_a_publish_line_counts_receipts():
