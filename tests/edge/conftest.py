@@ -89,3 +89,14 @@ default_currency = "USD"
 requests_per_minute = 100000
 """)
         yield file
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PlanhatSimulator]:
+    """An SQLite file in which something of everything has happened, to be copied, and the CRM that it was read from."""
+    from tests.edge import operated
+
+    folder, crm = tmp_path_factory.mktemp("lived"), PlanhatSimulator(seed=7, deals=130, token=TOKEN)
+    with operated.opened(folder, f"sqlite:///{folder / 'store.db'}", crm) as app:
+        operated.live(app, crm)
+    return folder / "store.db", crm

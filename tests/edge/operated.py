@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from pipeline.store.outbox import BEGINNING, WHENEVER
 from pipeline.sweep import sweep
 from pipeline.wiring import App, migrate, open_app
 from tests.edge.conftest import TOKEN
+
+Lived = tuple[Path, PlanhatSimulator]
+"""A store's file, and the CRM that it was read from."""
 
 NAME = "planhat"
 ANN, FINANCE = "ann-canary-0123456789abcdef/+x", "finance-canary-0123456789abcdef"
@@ -97,6 +101,15 @@ def operated(app: App, crm: PlanhatSimulator) -> Iterator[Operated]:
     """What `dealsync serve` serves of it, over real HTTP."""
     with closing(Served(app)) as served, serve(served) as url:
         yield Operated(app, crm, app.settings.file, url)
+
+
+@contextmanager
+def copied(folder: Path, lived: Lived) -> Iterator[Operated]:
+    """A served copy of a store in which something of everything has happened."""
+    file, crm = lived
+    shutil.copy(file, folder / "store.db")
+    with opened(folder, f"sqlite:///{folder / 'store.db'}", crm) as app, operated(app, crm) as made:
+        yield made
 
 
 def live(app: App, crm: PlanhatSimulator) -> None:

@@ -19,39 +19,36 @@ from deals.events import Event
 from edge import api
 from edge.operations import MAX_BODY
 from ledger.port import Answer, Rejected
-from pipeline import schedule
+from pipeline import observe, schedule
 from pipeline.audit import list_audits
 from pipeline.publish import publish
 from pipeline.schedule import Due
 from pipeline.store import leases
 from tests import servers
 from tests.edge.conftest import TOKEN, Cli
-from tests.edge.operated import ANN, FINANCE, HOOK, NAME, SECRETS, Operated, live, opened, operated
+from tests.edge.operated import ANN, FINANCE, HOOK, NAME, SECRETS, Lived, Operated, copied, live, opened, operated
 
 WHY = {"reason": "a test"}
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lived: Lived) -> Iterator[Operated]:
     """Everything that can be looked at; nothing in this module takes any of it away."""
-    folder, crm = tmp_path_factory.mktemp("operated"), PlanhatSimulator(seed=7, deals=130, token=TOKEN)
+    folder = tmp_path_factory.mktemp("operated")
     if request.param == "sqlite":
-        with opened(folder, f"sqlite:///{folder / 'store.db'}", crm) as app, operated(app, crm) as made:
-            live(app, crm)
+        with copied(folder, lived) as made:
             yield made
     else:
-        server = request.getfixturevalue("postgres_server")
+        server, crm = request.getfixturevalue("postgres_server"), PlanhatSimulator(seed=7, deals=130, token=TOKEN)
         with servers.database(server) as url, opened(folder, url, crm) as app, operated(app, crm) as made:
             live(app, crm)
             yield made
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Operated]:
-    """A small store of the test's own."""
-    crm = PlanhatSimulator(seed=7, deals=60, token=TOKEN)
-    with opened(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", crm) as app, operated(app, crm) as made:
-        live(app, crm)
+def here(tmp_path: Path, lived: Lived) -> Iterator[Operated]:
+    """A store of the test's own, in which it may do what it likes."""
+    with copied(tmp_path, lived) as made:
         yield made
 
 
@@ -408,8 +405,9 @@ def test_a_backfill_is_looked_at_first_then_carried_out_by_others(here: Operated
 
 
 def test_what_nobody_foresaw_is_told_without_its_text_and_logged_under_a_number(
-    here: Operated, capfd: pytest.CaptureFixture[str]
+    here: Operated, capsys: pytest.CaptureFixture[str]
 ):
+    observe.configure("json", "error")
     with here.app.store.write() as tx:
         tx.execute(text("UPDATE reconciliation_windows SET held = 'bug-canary'"))
     with here.api() as ann:
@@ -419,6 +417,9 @@ def test_what_nobody_foresaw_is_told_without_its_text_and_logged_under_a_number(
         assert "this is a bug in dealsync (JSONDecodeError)" in said
         assert "canary" not in answer.text + str(answer.headers)
         assert get(ann, "/status")["connections"], "the next one is answered"
+    (number,) = re.findall(r"report=(\w+)$", said)
+    (logged,) = [line for line in capsys.readouterr().err.splitlines() if number in line]
+    assert "JSONDecodeError" in logged
 
 
 def test_a_body_that_is_too_large_is_not_read(here: Operated):

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from connectors.planhat.simulator import PlanhatSimulator
 from pipeline.audit import list_audits
-from tests.edge.conftest import TOKEN
-from tests.edge.operated import ANN, HOSTILE, NAME, Operated, live, opened, operated
+from tests.edge.operated import ANN, HOSTILE, NAME, Lived, Operated, copied
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 api: Any = pytest.importorskip("playwright.sync_api") if CHROMIUM else None
@@ -28,10 +26,8 @@ COLOURS = """() => [...document.querySelectorAll('main *, header *')]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
-    folder, crm = tmp_path_factory.mktemp("browser"), PlanhatSimulator(seed=7, deals=60, token=TOKEN)
-    with opened(folder, f"sqlite:///{folder / 'store.db'}", crm) as app, operated(app, crm) as made:
-        live(app, crm)
+def world(tmp_path_factory: pytest.TempPathFactory, lived: Lived) -> Iterator[Operated]:
+    with copied(tmp_path_factory.mktemp("browser"), lived) as made:
         yield made
 
 

@@ -13,13 +13,13 @@ from sqlalchemy import text
 from connectors.planhat.simulator import PlanhatSimulator
 from edge import pages
 from edge.pages.door import OPEN
-from pipeline import schedule
+from pipeline import observe, schedule
 from pipeline.audit import list_audits
 from pipeline.schedule import Due
 from tests import servers
 from tests.edge.conftest import TOKEN
 from tests.edge.markup import Page
-from tests.edge.operated import ANN, FINANCE, HOSTILE, NAME, SECRETS, Operated, live, opened, operated
+from tests.edge.operated import ANN, FINANCE, HOSTILE, NAME, SECRETS, Lived, Operated, copied, live, opened, operated
 
 LOOKS = [
     "/", "/connections/planhat", "/connections/planhat/windows", "/deals", "/deals?connection=planhat", "/parked",
@@ -30,15 +30,14 @@ LOOKS = [
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lived: Lived) -> Iterator[Operated]:
     """Everything that can be looked at; nothing in this module takes any of it away."""
-    folder, crm = tmp_path_factory.mktemp("pages"), PlanhatSimulator(seed=7, deals=130, token=TOKEN)
+    folder = tmp_path_factory.mktemp("pages")
     if request.param == "sqlite":
-        with opened(folder, f"sqlite:///{folder / 'store.db'}", crm) as app, operated(app, crm) as made:
-            live(app, crm)
+        with copied(folder, lived) as made:
             yield made
     else:
-        server = request.getfixturevalue("postgres_server")
+        server, crm = request.getfixturevalue("postgres_server"), PlanhatSimulator(seed=7, deals=130, token=TOKEN)
         with servers.database(server) as url, opened(folder, url, crm) as app, operated(app, crm) as made:
             live(app, crm)
             yield made
@@ -51,11 +50,9 @@ def ann(world: Operated) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Operated]:
-    """A small store of the test's own."""
-    crm = PlanhatSimulator(seed=7, deals=60, token=TOKEN)
-    with opened(tmp_path, f"sqlite:///{tmp_path / 'store.db'}", crm) as app, operated(app, crm) as made:
-        live(app, crm)
+def here(tmp_path: Path, lived: Lived) -> Iterator[Operated]:
+    """A store of the test's own, in which it may do what it likes."""
+    with copied(tmp_path, lived) as made:
         yield made
 
 
@@ -349,6 +346,7 @@ def test_a_backfill_is_looked_at_before_it_can_be_carried_out(here: Operated):
 
 
 def test_what_nobody_foresaw_is_told_on_a_page_without_its_text(here: Operated):
+    observe.configure("json", "error")
     with here.app.store.write() as tx:
         tx.execute(text("UPDATE reconciliation_windows SET held = 'bug-canary'"))
     with here.browser() as ann:
