@@ -21,7 +21,12 @@ def sandbox(
     deals: Annotated[
         int, typer.Option("--deals", metavar="N", min=0, max=1_000_000, help="How many deals each CRM begins with.")
     ] = 500,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same seed makes the same deals.")] = 1,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, help="The same seed makes the same deals, at another time under other ids."
+        ),
+    ] = 1,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
