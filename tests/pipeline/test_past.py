@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.planhat.simulator import PlanhatSimulator
+from deals.identity import digest
 from pipeline.audit import Operator
 from pipeline.backfill import begin, cancel
 from pipeline.faults import Unknown
@@ -14,6 +15,7 @@ from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import reconcile
 from pipeline.redrive import list_parked, parked_bytes
+from pipeline.store import parking
 from pipeline.wiring import App
 from tests.pipeline.reconciling import tamper
 from tests.pipeline.world import NAME
@@ -82,6 +84,11 @@ def test_the_bytes_of_a_parked_record_are_given_as_they_came(app: App, crm: Plan
     crm.edit(crm.ids()[0], stage="Unheard Öf")
     pull(app, NAME)
     (entry,) = list_parked(app)
-    assert '"stage":"Unheard Öf"'.encode() in parked_bytes(app, entry["id"])
+    raw = parked_bytes(app, entry["id"])
+    assert '"stage":"Unheard Öf"'.encode() in raw
+    with app.store.read() as tx:
+        kept = parking.get(tx, entry["id"])
+    assert kept is not None
+    assert kept.row.raw_digest == digest(raw), "not a byte more or less"
     with pytest.raises(Unknown):
         parked_bytes(app, 99)
