@@ -36,6 +36,7 @@ def lines(file: Path) -> list[dict[str, str]]:
 
 def test_a_period_is_written_and_its_digests_are_told(cli: Cli, filled: Path, tmp_path: Path):
     file = tmp_path / "out.csv"
+    file.write_text("an older one")
     said = cli("ledger", "export", file, "--json").document
     assert set(said) == {"events", "digest", "before", "head", "sha256", "file"}
     assert (said["events"], said["file"]) == (12, str(file))

@@ -107,3 +107,5 @@ def test_what_an_older_version_had_counted_is_open_after_the_upgrade(
     assert (one["events"], one["outcome"], one["run"]) == (4, "there_before", None)
     assert len(list(show_incident(app, one["id"]))) == 5
     assert (INCIDENTS, "", 4) in levels(app)
+    with engine.connect() as tx:
+        assert tx.execute(text("SELECT count(*) FROM store_facts WHERE name = 'incidents'")).scalar_one() == 0
