@@ -128,13 +128,15 @@ class Deployment:
         begun = time.monotonic()
         for process in left.values():
             process.send_signal(signal.SIGTERM)
-        took = {}
-        for name, process in left.items():
-            try:
-                process.wait(max(0.0, begun + 60 - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        took: dict[str, float] = {}
+        while left.keys() > took.keys() and time.monotonic() < begun + 60:
+            for name in left.keys() - took.keys():
+                if left[name].poll() is not None:
+                    took[name] = time.monotonic() - begun
+            time.sleep(0.05)
+        for name in left.keys() - took.keys():
+            left[name].kill()
+            left[name].wait()
             took[name] = time.monotonic() - begun
         return took
 

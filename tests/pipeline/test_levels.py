@@ -19,6 +19,7 @@ from pipeline.pause import pause
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.store.session import later, now
+from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.delivering import WEBHOOK, deliver, saying, time_passes
 from tests.pipeline.world import NAME
@@ -50,6 +51,8 @@ def test_the_latest_pull_that_came_to_its_end_is_told_and_not_one_that_failed(ap
         (ended,) = tx.execute(text("SELECT ended_at FROM runs WHERE kind = 'pull'")).scalars()
     first = told(app)["last_pull_timestamp_seconds"]
     assert first == pytest.approx(_epoch(ended))
+    sweep(app, NAME)
+    assert told(app)["last_pull_timestamp_seconds"] == first, "who only sweeps does not pull"
     crm.switches.forbidden = True
     with pytest.raises(Refused):
         pull(app, NAME)
@@ -69,9 +72,13 @@ def test_a_small_quota_shows_in_how_far_pulls_lie_apart(app: App, monkeypatch: p
     assert told(app)["pull_interval_seconds"] == 7200
 
 
-def test_the_oldest_event_that_could_be_in_the_ledger_is_told_until_it_is_there(app: App):
+def test_the_oldest_event_that_could_be_in_the_ledger_is_told_until_it_is_there(app: App, crm: PlanhatSimulator):
     pull(app, NAME)
-    ago(app, "events", "recorded_at", timedelta(hours=1))
+    with app.store.write() as tx:
+        tx.execute(
+            text("UPDATE events SET recorded_at = :at WHERE source_id = :deal"),
+            {"at": later(now(tx), -timedelta(hours=1)), "deal": crm.ids()[0]},
+        )
     assert 3600 <= told(app)["oldest_event_seconds"] < 3700
     with app.store.write() as tx:
         tx.execute(text("UPDATE outbox SET parked = :yes"), {"yes": True})

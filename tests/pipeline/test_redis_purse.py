@@ -49,6 +49,12 @@ class Broker:
         return redis_client.Redis.from_url(self.url)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no Redis that is away."""
+    monkeypatch.setattr(redis_purse, "_PATIENCE_S", 20.0)
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Broker]:
     broker = Broker()
