@@ -91,6 +91,8 @@ COMMANDS = [
     "incidents list",
     "incidents show",
     "incidents acknowledge",
+    "deliveries",
+    "deliveries list",
 ]
 
 
