@@ -20,6 +20,9 @@ ENDS_WITHIN_S = 4.0
 """Told to end, a worker waits so long for what is under way, however soon that is done; then it hands it back."""
 
 TICK_EVERY_S = float(os.environ.get("DEALSYNC_TICK_EVERY_S", "15"))
+TICK_LASTS_S = 4 * TICK_EVERY_S
+"""Ticks do not pile up while nobody works; but where workers are so busy that each waits for longer than the next takes
+to come, they must not all expire unread: nothing would be started or rescued until the rush is over."""
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "enable_utc": True,
         "timezone": "UTC",
         "beat_scheduler": "celery.beat:Scheduler",  # keeps nothing: what is due is worked out from the database
-        "beat_schedule": {"tick": {"task": "tick", "schedule": TICK_EVERY_S, "options": {"expires": TICK_EVERY_S}}},
+        "beat_schedule": {"tick": {"task": "tick", "schedule": TICK_EVERY_S, "options": {"expires": TICK_LASTS_S}}},
     }
 
 

@@ -23,7 +23,7 @@ WAL_SEGMENT_MB = 1
 """So small that a limit on the size of files can spare the log and still stop a table."""
 
 
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 30.0, every_s: float = 0.05) -> None:
+def eventually(holds: Callable[[], bool], what: str, seconds: float = 90.0, every_s: float = 0.05) -> None:
     """Wait until something is true; fails the test when it never is."""
     ends = time.monotonic() + seconds
     while not holds():

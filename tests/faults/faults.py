@@ -19,7 +19,7 @@ from tests.faults.backing import WAL_SEGMENT_MB, eventually, limit_files
 from tests.faults.judge import gathered, in_step, verdict
 from tests.faults.topology import DATABASE, Topology
 
-QUIET_WITHIN_S = 75.0
+QUIET_WITHIN_S = 120.0
 """A lease outlives its owner by ten seconds, and what a dead worker was told to look at is left to it for a while."""
 
 PASSES = 16

@@ -162,11 +162,11 @@ class Topology:
         """SIGKILL: for the process and all of its children, for itself alone (`main`), or for one `child` of it."""
         process = self.processes[name]
         children = children_of(process.pid) if how == "child" else []
+        self._killed.add(name)  # a worker that loses a child while it begins gives up
         with suppress(ProcessLookupError):  # it may end by itself at this very moment
             if children:
                 os.kill(self.random.choice(children), signal.SIGKILL)
             else:
-                self._killed.add(name)
                 (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGKILL)
         assert children or process.wait(10), f"{name} outlives SIGKILL"
 
@@ -283,7 +283,7 @@ class Topology:
         file = self.folder / "dealsync.toml"
         text = CONFIG.format(store=store, broker=broker) + ledger
         file.write_text("\n".join([text, *map(self._connection, TENANTS)]))
-        more = {"DEALSYNC_CONFIG": str(file), "DEALSYNC_TICK_EVERY_S": "0.5", "LEDGER_KEY": self.ledger_key}
+        more = {"DEALSYNC_CONFIG": str(file), "DEALSYNC_TICK_EVERY_S": "1", "LEDGER_KEY": self.ledger_key}
         self.environ = {**bare, **more, **self._secrets()}
         self.settings = settings.load(file, self.environ)
         migrate(self.settings)
