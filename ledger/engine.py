@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -17,7 +17,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 _TIMEOUT_S = 30.0
 
-_NOBODY_WAITS_LONGER = text("SET LOCAL idle_in_transaction_session_timeout = '30s'")
+_BOUND = "idle_in_transaction_session_timeout = '30s'"
+_NOBODY_WAITS_LONGER = text(f"SET LOCAL {_BOUND}")
 
 
 def connect(url: str) -> Engine:
@@ -46,6 +47,25 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield tx
 
 
+def kept(engine: Engine) -> Connection:
+    """A connection for one writing transaction after another: what bounds each of them is said once.
+
+    It is its holder's, who ends with `drop` and never gives it back: the pool's connections are not bound so.
+    """
+    connection = engine.connect().execution_options(bound=True)
+    if connection.dialect.name == "postgresql":
+        with connection.begin():
+            connection.execute(text(f"SET {_BOUND}"))
+    return connection
+
+
+def drop(connection: Connection) -> None:
+    """Close a connection for good, whatever state it is in."""
+    with suppress(Exception):
+        connection.invalidate()
+        connection.close()
+
+
 def _target(url: str) -> URL:
     try:
         target = make_url(url)
@@ -67,7 +87,8 @@ def _begin_postgresql(connection: Connection) -> None:
 
     One that has died needs none of this, its socket is closed. Readers lock nothing, and may take their time.
     """
-    if not connection.get_execution_options().get("reads_only", False):
+    options = connection.get_execution_options()
+    if not options.get("reads_only", False) and not options.get("bound", False):
         connection.execute(_NOBODY_WAITS_LONGER)
 
 

@@ -17,6 +17,7 @@ from ledger import statements
 from ledger.answering import Answering
 from ledger.door import UNAVAILABLE, Door, Passed, Reply, problem
 from ledger.embedded import EmbeddedLedger
+from ledger.engine import drop, kept
 from ledger.faults import translated
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault, Receipt
@@ -199,7 +200,7 @@ class Intake:
         try:
             with translated():
                 if self._connection is None:
-                    self._connection = self._engine.connect()
+                    self._connection = kept(self._engine)
                 many = events > statements.AT_ONCE
                 with self._connection.begin() if many else pipelined(self._connection):
                     yield self._connection
@@ -210,9 +211,7 @@ class Intake:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(Exception):
-                connection.invalidate()
-                connection.close()
+            drop(connection)
 
 
 def _weight(batch: Sequence[_Asked]) -> int:

@@ -34,14 +34,14 @@ _json = msgspec.json.Encoder().encode
 def lock(tx: Connection, org: str) -> None:
     """Let nobody else append to this org until the transaction ends. On SQLite its writer is alone anyway."""
     if tx.dialect.name == "postgresql":
-        ask(tx, *_locking(org))
+        ask(tx, _locking(org))
 
 
 def look(tx: Connection, org: str, keys: Sequence[str]) -> tuple[Holders, Domain | None]:
     """Lock the org, as `lock` does; then who holds these keys, and the last event of the org's chain."""
     questions: list[Statement] = [_among(tx, _HOLDERS, keys, org), (_HEAD, (org,))]
     if tx.dialect.name == "postgresql":
-        questions = [*_locking(org), *questions]
+        questions = [_locking(org), *questions]
     *_, held, last = ask(tx, *questions)
     return {key: (one, deal, bytes(raw)) for key, one, deal, raw in held}, next(map(Domain._make, last), None)
 
@@ -54,8 +54,7 @@ def append(tx: Connection, sources: Sequence[Source], chained: Iterable[Domain],
     """
     if tx.dialect.name == "postgresql" and len(sources) <= AT_ONCE:
         domains = list(chained)
-        writes = [(source_events, sources), (domain_events, domains), (deals, list(latest.values()))]
-        tell(tx, *((_INSERTS[table.name], (_objects(rows),)) for table, rows in writes))
+        tell(tx, (_APPEND, tuple(_objects(rows) for rows in (sources, domains, list(latest.values())))))
         return
     bulk.insert(tx, source_events, sources)
     bulk.insert(tx, domain_events, chained)
@@ -85,8 +84,8 @@ def keys_in_force(tx: Connection, digests: Sequence[str]) -> list[tuple[str, str
     return found
 
 
-def _locking(org: str) -> list[Statement]:
-    return [(bulk.BY_INDEX, ()), ("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (f"ledger of {org}",))]
+def _locking(org: str) -> Statement:
+    return f"{bulk.BY_INDEX}, pg_advisory_xact_lock(hashtextextended(?, 0))", (f"ledger of {org}",)
 
 
 def _among(tx: Connection, sql: str, values: Sequence[str], *before: str) -> Statement:
@@ -113,8 +112,7 @@ def _insert(table: Table, tail: str = "") -> str:
 
 
 _OVERWRITE = ", ".join(f"{column.name} = excluded.{column.name}" for column in deals.columns if column.name != "id")
-_INSERTS = {
-    source_events.name: _insert(source_events),
-    domain_events.name: _insert(domain_events),
-    deals.name: _insert(deals, f"ON CONFLICT (id) DO UPDATE SET {_OVERWRITE}"),
-}
+_APPEND = (
+    f"WITH taken AS ({_insert(source_events)}), recorded AS ({_insert(domain_events)}) "
+    f"{_insert(deals, f'ON CONFLICT (id) DO UPDATE SET {_OVERWRITE}')}"
+)
