@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
+from sqlalchemy import Engine, event
 
 _FORGOTTEN_S = 3600
 """A run's folder may be cleared away so long after its server has ended."""
@@ -70,6 +71,16 @@ def _hurry(url: str) -> None:
         for setting in ("fsync", "full_page_writes"):
             admin.execute(f"ALTER SYSTEM SET {setting} = off")
         admin.execute("SELECT pg_reload_conf()")
+
+
+def unsynced(engine: Engine) -> None:
+    """Let an SQLite database commit without waiting for the disk; another does as its server says.
+
+    Nobody pulls the plug of the machine in a test, and the waiting would be a good part of most of them.
+    """
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
+        engine.dispose()
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
-from sqlalchemy import event
 
 from connectors.faults import Unavailable
 from connectors.pacing import Timing
@@ -28,6 +27,7 @@ from pipeline.pull import pull
 from pipeline.summary import Progress, Summary, silent
 from pipeline.sweep import sweep
 from pipeline.wiring import App, migrate, open_app
+from tests import servers
 
 NAME = "tenant"
 UNLIMITED = {"requests_per_minute": 1_000_000, "requests_per_hour": 1_000_000, "requests_per_day": 10_000_000}
@@ -139,9 +139,7 @@ class Worlds:
         migrate(config)
         app = self.opened.enter_context(open_app(config, transports={NAME: crm.transport()}, give_up_after_s=5.0))
         app.epoch = crm.clock.epoch
-        if url.startswith("sqlite"):  # nobody pulls the plug here, and waiting for the disk is most of a test
-            event.listen(app.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
-            app.store.engine.dispose()
+        servers.unsynced(app.store.engine)
         return World(source, crm, app)
 
 

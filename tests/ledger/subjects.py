@@ -20,6 +20,7 @@ from ledger.remote import RemoteLedger
 from ledger.schema import migrate
 from ledger.service import create_app
 from ledger.tables import domain_events, source_events
+from tests import servers
 from tests.ledger.serving import served
 
 NOW = "2026-04-22T10:15:30.000Z"
@@ -60,6 +61,7 @@ def engine_at(url: str) -> Iterator[Engine]:
     """A migrated database."""
     engine = connect(url)
     migrate(engine)
+    servers.unsynced(engine)
     try:
         yield engine
     finally:

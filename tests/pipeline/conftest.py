@@ -71,7 +71,9 @@ def open_world(tmp_path: Path, database_url: str) -> Iterator[Callable[..., App]
         migrate(config)
         context = open_app(config, transports={NAME: crm.transport()}, give_up_after_s=2.0)
         opened.append(context)
-        return context.__enter__()
+        app = context.__enter__()
+        servers.unsynced(app.store.engine)
+        return app
 
     yield opening
     for context in opened:

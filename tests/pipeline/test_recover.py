@@ -32,6 +32,7 @@ from pipeline.store.tables import events, receipts
 from pipeline.sweep import sweep
 from pipeline.unrecovered import refuse_unrecovered
 from pipeline.wiring import App, migrate, open_app
+from tests import servers
 from tests.ledger import subjects
 from tests.pipeline.reconciling import append, named
 from tests.pipeline.test_reconcile import oldest
@@ -57,6 +58,7 @@ class World:
         config = settings.load(file, {"PLANHAT_TOKEN": TOKEN})
         migrate(config)
         with open_app(config, transports={NAME: self.crm.transport()}, give_up_after_s=2.0) as app:
+            servers.unsynced(app.store.engine)
             yield replace(app, ledger=self.ledger)
 
     def new(self) -> str:

@@ -49,6 +49,7 @@ from pipeline.pull import pull
 from pipeline.redrive import discard_parked, list_parked, retry_parked
 from pipeline.sweep import sweep
 from pipeline.wiring import App, open_app
+from tests import servers
 from tests.properties import oracles
 
 NAME = "eu"
@@ -146,7 +147,7 @@ class Histories(RuleBasedStateMachine):
         self.mapping = "shipped"
         self.opened = open_app(self._settings(), transports={NAME: self.crm.transport()}, give_up_after_s=0.0)
         self.app: App = self.opened.__enter__()
-        event.listen(self.app.store.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
+        servers.unsynced(self.app.store.engine)
         self.mortality = Mortality(self.app.store.engine)
         self.seen = oracles.Seen()
         self.trash: list[str] = []
