@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from typing import Any
 
 from celery import Celery
-from celery.signals import after_task_publish, heartbeat_sent, setup_logging, worker_ready
+from celery.signals import (
+    after_task_publish,
+    heartbeat_sent,
+    setup_logging,
+    worker_ready,
+    worker_shutting_down,
+)
 from kombu import Queue
 
 from pipeline import alive, tasks
@@ -86,6 +94,15 @@ def _log(**_: object) -> None:
 def _alive(**_: object) -> None:
     """A worker lives as long as its main process comes round to its heartbeat."""
     alive.tell(os.environ)
+
+
+@worker_shutting_down.connect
+def _insist(how: str, **_: object) -> None:
+    """Without REMAP_SIGTERM a worker that is told to end waits for its tasks, however long those take: not here."""
+    if how == "Warm":
+        quitting = threading.Timer(ENDS_WITHIN_S, os.kill, (os.getpid(), signal.SIGQUIT))
+        quitting.daemon = True
+        quitting.start()
 
 
 @after_task_publish.connect(sender="tick")

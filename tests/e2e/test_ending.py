@@ -176,10 +176,11 @@ def held(app: App) -> set[str]:
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.parametrize("remapped", ["SIGQUIT", ""], ids=["as deployed", "by hand"])
 def test_a_worker_in_the_middle_of_a_long_pull_ends_in_time_and_nobody_waits_for_it(
-    app: App, slow: Slow, processes: Processes
+    app: App, slow: Slow, processes: Processes, remapped: str
 ):
-    worker = processes.worker()
+    worker = processes.worker(REMAP_SIGTERM=remapped)
     processes.beat()
     eventually(lambda: slow.asked > 5, processes)
     processes.end(worker)
