@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from edge.closed import closed
 from edge.counting import Counting, Level
@@ -50,14 +50,14 @@ class Served:
         self._counting = Counting(lambda: [Level(*level) for level in levels(app)])
         self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
         self._operations = _operations(app)
-        self._rest: ASGIApp = Starlette(
+        self._rest = Starlette(
             routes=[
                 Route("/livez", _alive),
                 Route("/readyz", self._answering(self._ready)),
                 Route("/metrics", self._answering(self._metrics)),
-                Mount("/", self._operations or closed),
             ]
         )
+        self._rest.router.default = self._operations or closed
         self._checking = threading.Lock()
         self._checked = -_READY_FOR_S
         self._problem = ""
