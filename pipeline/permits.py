@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from connectors.pacing import Limit, Permits
 from connectors.permits import Batches, Held, Purse
-from connectors.spending import Lane, Terms, free_now
+from connectors.spending import Lane, Spending, Terms, free_now
 from pipeline.redis_purse import Keeper
 from pipeline.settings import Settings
-from pipeline.store.budgets import SharedPurse
-from pipeline.store.session import Store
+from pipeline.store.budgets import SharedPurse, all_of_them
+from pipeline.store.session import Store, now
 
 BATCHES = Batches(at_once=16, good_for=2.0, late=0.1, ahead=True)
 """Where there is ample room. For `good_for` seconds a holder may not have heard what another was told."""
@@ -64,18 +65,19 @@ class Office:
 
     def left(self, epoch: Callable[[], float] | None = None) -> dict[str, int]:
         """How many requests of each account may be sent now, where anything limits them."""
-        accounts = {account_of(self._settings, name) for name in self._settings.connections}
-        found = {account: self._left(account, epoch) for account in sorted(accounts)}
-        return {account: left for account, left in found.items() if left is not None}
-
-    def _left(self, account: str, epoch: Callable[[], float] | None) -> int | None:
-        limits = limits_of(self._settings, account)
-        own = SharedPurse(self._store, account, epoch)
-        parts = [own.look(lambda spending, now: free_now(spending, now, limits))]
-        if self._keeper is not None:
-            parts.append(self._keeper.purse(own, account, limits, epoch).free_now())
-        known = [part for part in parts if part is not None]
-        return sum(known) if known else None
+        with self._store.read() as tx:
+            known = all_of_them(tx)
+            instant = datetime.fromisoformat(now(tx)).timestamp() if epoch is None else epoch()
+        found = {}
+        for account in sorted({account_of(self._settings, name) for name in self._settings.connections}):
+            own, limits = known.get(account, Spending()), limits_of(self._settings, account)
+            parts = [free_now(own, instant, limits)]
+            if self._keeper is not None and own.loan:
+                purse = SharedPurse(self._store, account, epoch)
+                parts.append(self._keeper.purse(purse, account, limits, epoch).free_now())
+            if told := [part for part in parts if part is not None]:
+                found[account] = sum(told)
+        return found
 
     def close(self) -> None:
         """Close what was opened."""

@@ -373,3 +373,4 @@ def test_an_app_takes_its_permits_from_redis_where_that_is_its_broker(tmp_path: 
         with open_app(config) as app, closing(app.permits("eu", "fetch")) as permits:
             assert permits.take() == 0
             assert len(admin.keys()) == 1
+            assert app.budgets_left() == {"eu": 99}, "what either keeper has left"
