@@ -41,7 +41,8 @@ log = structlog.get_logger()
 class Served:
     """The application over an opened store, from its first request to `close`.
 
-    Deliveries are told to `bell`, which is closed with it; without one, to the doorbell of the configuration.
+    Deliveries are told to `bell`, of a process that does all the work itself, which is closed with it; without one, to
+    the doorbell of the configuration.
     """
 
     def __init__(self, app: App, bell: Doorbell | None = None) -> None:
@@ -49,7 +50,7 @@ class Served:
         self._bell = bell or doorbell(app)
         self._counting = Counting(lambda: [Level(*level) for level in levels(app)])
         self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
-        self._operations = _operations(app)
+        self._operations = _operations(app, works=bell is not None or app.settings.broker.url == "none")
         self._rest = Starlette(
             routes=[
                 Route("/livez", _alive),
@@ -106,13 +107,13 @@ class Served:
             return JSONResponse({"error": "the store does not answer"}, 503, {"Retry-After": "5"})
 
 
-def _operations(app: App) -> Operations | None:
+def _operations(app: App, *, works: bool) -> Operations | None:
     """The API and the pages, where somebody is named who may use them: a receiver alone need not load them."""
     if not app.settings.serve.api_tokens:
         return None
     from edge.operations import Operations
 
-    return Operations(app)
+    return Operations(app, works=works)
 
 
 async def _alive(_: Request) -> Response:

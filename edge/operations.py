@@ -39,10 +39,13 @@ class _Unread(Exception):
 class Operations:
     """Everything that operators see and do. Who asks is known before a request is read, let alone worked on."""
 
-    def __init__(self, app: App, clock_s: Callable[[], float] = time.time) -> None:
-        """Raises `SettingsError` for a token that is not there or could be guessed."""
+    def __init__(self, app: App, *, works: bool, clock_s: Callable[[], float] = time.time) -> None:
+        """`works` says that this process does the work itself, and leaves none to workers.
+
+        Raises `SettingsError` for a token that is not there or could be guessed.
+        """
         self._access = Access(app.settings.serve.api_tokens, clock_s)
-        self._previews = Previews(app)
+        self._previews = Previews(app, here=works)
         self._api: ASGIApp = api.create(app, self._previews)
         self._pages: ASGIApp = pages.create(app, self._access, self._previews)
         self._room = asyncio.Semaphore(AT_ONCE)

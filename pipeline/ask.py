@@ -23,7 +23,7 @@ def ask_run(app: App, verb: str, connection: str, operator: Operator) -> None:
         row = connections.enrol(tx, connection, chosen.source)
         asked.want(tx, row.id, verb, now(tx))
         operator.did(tx, verb, outcome="asked for", connection_id=row.id)
-    _ring(app, verb, connection)
+    ring_for(app, verb, connection=connection)
 
 
 def ask_backfill(app: App, connection: str, window: Window, operator: Operator) -> Standing:
@@ -44,15 +44,15 @@ def ask_on(app: App, backfill_id: int, verb: str, operator: Operator) -> Standin
 
 def _left(app: App, backfill_id: int) -> Standing:
     stands = standing(app, backfill_id)
-    _ring(app, "backfill", stands.connection)
+    ring_for(app, "backfill", connection=stands.connection)
     return stands
 
 
-def _ring(app: App, verb: str, connection: str) -> None:
+def ring_for(app: App, verb: str, **ids: str) -> None:
     """Tell the workers, where there are any: without, or when nobody hears it, it is found in the database."""
     if app.settings.broker.url == "none":
         return
     from pipeline.tasks import ring, use_broker
 
     use_broker(app.settings.broker.url)
-    ring(verb, connection=connection)
+    ring(verb, **ids)

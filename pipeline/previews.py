@@ -1,4 +1,4 @@
-"""Previews: dry runs of backfills, carried out in threads beside the server whose pages asked for them."""
+"""Previews: dry runs of backfills that somebody asked a server for, left to workers or done in threads beside it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import threading
 import structlog
 
 from connectors.faults import Fault
+from pipeline.ask import ring_for
 from pipeline.audit import Operator
 from pipeline.backfill import Window, begin
 from pipeline.backfill_preview import foresee
-from pipeline.backfill_report import Standing, standing
+from pipeline.backfill_report import Standing, Watch, standing, unwatched
 from pipeline.faults import Busy, Interrupted, PipelineFault
 from pipeline.store import backfills
 from pipeline.wiring import App
@@ -23,24 +24,50 @@ GRACE_S = 3.0
 log = structlog.get_logger()
 
 
+def look_ahead(app: App, number: int, watch: Watch = unwatched) -> None:
+    """Find out what a planned backfill would do; where that does not come to its end, the plan says why."""
+    try:
+        foresee(app, number, watch=watch)
+    except (Fault, PipelineFault) as fault:
+        log.warning("preview.failed", backfill=number, reason=str(fault))
+        _tell(app, number, f"the dry run did not come to its end: {fault}")
+    except Exception as bug:
+        log.exception("preview.crashed", backfill=number)
+        _tell(app, number, f"the dry run met a bug ({type(bug).__name__}); the log has the details")
+
+
+def _tell(app: App, number: int, reason: str) -> None:
+    try:
+        with app.store.write() as tx:
+            backfills.set_state(tx, number, "planned", reason, ("planned",))
+    except PipelineFault as fault:
+        log.warning("preview.untold", backfill=number, reason=str(fault))
+
+
 class Previews:
-    """The dry runs under way in this process, until `close`. One that is cut off leaves a plan that can be carried out,
-    cancelled, or planned anew; nothing of it has landed.
+    """The dry runs that this process was asked for, until `close`. One that is cut off, or of which no worker hears,
+    leaves a plan that can be carried out, cancelled, or planned anew; nothing of it has landed.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, here: bool) -> None:
+        """They are done `here`, in threads, where there are no workers to leave them to."""
         self._app = app
+        self._here = here
         self._stop = threading.Event()
         self._room = threading.BoundedSemaphore(AT_ONCE)
         self._threads: list[threading.Thread] = []
 
     def begin(self, connection: str, window: Window, operator: Operator) -> Standing:
         """Plan a backfill, and begin to find out what it would do. Raises as `pipeline.backfill.begin`, and `Busy`."""
+        if not self._here:
+            number = begin(self._app, connection, window, "planned", operator=operator)
+            ring_for(self._app, "preview", backfill=str(number))
+            return standing(self._app, number)
         if not self._room.acquire(blocking=False):
             raise Busy(f"{AT_ONCE} dry runs are under way in this process: wait for one, or cancel it")
         try:
             number = begin(self._app, connection, window, "planned", operator=operator)
-            thread = threading.Thread(target=self._foresee, args=(number,), name=f"preview {number}", daemon=True)
+            thread = threading.Thread(target=self._look_ahead, args=(number,), name=f"preview {number}", daemon=True)
             self._threads = [one for one in self._threads if one.is_alive()] + [thread]
             thread.start()
         except BaseException:
@@ -54,25 +81,11 @@ class Previews:
         for thread in self._threads:
             thread.join(GRACE_S)
 
-    def _foresee(self, number: int) -> None:
+    def _look_ahead(self, number: int) -> None:
         try:
-            foresee(self._app, number, watch=self._watch)
-        except (Fault, PipelineFault) as fault:
-            log.warning("preview.failed", backfill=number, reason=str(fault))
-            self._tell(number, f"the dry run did not come to its end: {fault}")
-        except Exception as bug:
-            log.exception("preview.crashed", backfill=number)
-            self._tell(number, f"the dry run met a bug ({type(bug).__name__}); the log has the details")
+            look_ahead(self._app, number, self._watch)
         finally:
             self._room.release()
-
-    def _tell(self, number: int, reason: str) -> None:
-        """Say with the plan why it has no whole expectation."""
-        try:
-            with self._app.store.write() as tx:
-                backfills.set_state(tx, number, "planned", reason, ("planned",))
-        except PipelineFault as fault:
-            log.warning("preview.untold", backfill=number, reason=str(fault))
 
     def _watch(self, _: Standing) -> None:
         if self._stop.is_set():

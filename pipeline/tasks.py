@@ -15,6 +15,7 @@ from pipeline import backfill_work, schedule
 from pipeline.faults import Busy, PipelineFault
 from pipeline.heed import heed
 from pipeline.poison import Sieve
+from pipeline.previews import look_ahead
 from pipeline.publish import publish as publish_events
 from pipeline.pull import pull as pull_connection
 from pipeline.reconcile import reconcile as reconcile_connection
@@ -73,6 +74,12 @@ def backfill(*, connection: str, **_: object) -> None:
     if more:
         ring("backfill", connection=connection)
     ring("publish")
+
+
+@shared_task(name="preview", queue="backfill", throws=EXPECTED)
+def preview(*, backfill: str, **_: object) -> None:
+    """Find out what a backfill that is planned would do; nothing lands."""
+    look_ahead(_app(), int(backfill))
 
 
 @shared_task(name="publish", queue="publish", throws=EXPECTED)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+import redis
 
 from connectors.planhat.simulator import PlanhatSimulator
+from pipeline import tasks
 from pipeline.audit import Operator
 from pipeline.backfill import cancel
 from pipeline.backfill_report import Standing, standing
@@ -17,6 +21,7 @@ from pipeline.browse import list_deals
 from pipeline.faults import Busy, Unknown
 from pipeline.previews import AT_ONCE, Previews
 from pipeline.wiring import App
+from tests import servers
 from tests.pipeline.world import NAME
 
 ANN = Operator("ann", "a test")
@@ -25,7 +30,7 @@ WHOLE = (None, None)
 
 @pytest.fixture
 def previews(app: App) -> Iterator[Previews]:
-    made = Previews(app)
+    made = Previews(app, here=True)
     yield made
     made.close()
 
@@ -95,3 +100,25 @@ def test_one_that_is_cancelled_meanwhile_stays_cancelled(app: App, previews: Pre
     cancel(app, planned.id, operator=ANN)
     previews.close()
     assert standing(app, planned.id).state == "cancelled"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    with servers.redis() as url:
+        yield url
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Celery's own, of a setting of consumers
+def test_where_there_are_workers_they_are_rung_for(
+    open_world: Callable[..., App], crm: PlanhatSimulator, broker: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The message reaches the queue, and names a plan; whoever takes it looks ahead."""
+    app = open_world(crm, extra=f'[broker]\nurl = "{broker}"\n')
+    planned = Previews(app, here=False).begin(NAME, WHOLE, ANN)
+    assert planned.expected is None
+    with redis.Redis.from_url(broker) as queue:
+        body = json.loads(queue.lpop("backfill") or b"{}")
+    assert body["headers"]["task"] == "preview"
+    monkeypatch.setattr(tasks, "_app", lambda: app)
+    tasks.preview(**json.loads(base64.b64decode(body["body"]))[1])
+    assert looked_at(standing(app, planned.id))
