@@ -21,6 +21,7 @@ CODES = [
     (source.Misconfigured(), 3),
     (MappingError(("a",)), 3),
     (source.Refused(), 4),
+    (source.Denied(), 4),
     (ledger.LedgerRefused(), 4),
     (pipeline.Stopped("too many", Summary(run=1, connection="a")), 5),
     (source.Unavailable(), 6),
