@@ -18,6 +18,7 @@ from connectors.planhat.simulator import PlanhatSimulator
 from ledger.port import LedgerUnavailable
 from pipeline import schedule
 from pipeline.audit import Operator
+from pipeline.faults import Interrupted
 from pipeline.pause import pause, resume
 from pipeline.publish import publish
 from pipeline.pull import pull
@@ -210,6 +211,25 @@ def test_a_ledger_that_stays_away_is_given_time(app: App):
     assert names(app) == []
     age(app, "publish", timedelta(seconds=301))
     assert names(app) == [Due("publish", "")]
+
+
+def test_a_publisher_that_was_told_to_end_says_nothing_of_the_ledger(app: App, crm: PlanhatSimulator):
+    """A signal raises what no verb expects; the run was interrupted, and the next publisher begins at once."""
+    pull(app, NAME)
+    sweep(app, NAME)
+
+    def told_to_end(_: object) -> None:
+        raise SystemExit(-253)
+
+    app.ledger = Moody()
+    with pytest.raises(SystemExit):
+        publish(app, progress=told_to_end)
+    with app.store.read() as tx:
+        (run,) = runs.latest(tx, "publish", None, 1)
+    assert (run["state"], run["reason"]) == ("failed", str(Interrupted()))
+    crm.edit(crm.ids()[0], total=5)
+    pull(app, NAME)
+    assert Due("publish", "") in names(app)
 
 
 def test_when_work_is_due_next_can_be_seen(app: App):
