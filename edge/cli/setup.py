@@ -42,6 +42,10 @@ url = "none"
 kind = "embedded"
 currency = "USD"
 
+# Who may use the pages and the operations API of `dealsync serve` and `dealsync up`; without it nobody may.
+# [serve]
+# api_tokens = [{ env = "ANN_TOKEN", name = "ann" }]
+
 # One section for each account of a CRM; the name is yours (a-z, 0-9, -) and begins each deal's external id.
 [connections.planhat]
 source = "planhat"
