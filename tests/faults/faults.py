@@ -31,6 +31,7 @@ def quiet(topology: Topology, within_s: float = QUIET_WITHIN_S) -> None:
     topology.start_all()
     ends = time.monotonic() + within_s
     while missing := in_step(topology):
+        topology.supervise()
         if time.monotonic() > ends:
             raise AssertionError("\n".join([*missing[:10], *verdict(topology)[:20], topology.tail()]))
         time.sleep(0.25)

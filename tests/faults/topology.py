@@ -21,7 +21,7 @@ from typing import Any
 
 from ledger import keys
 from ledger.engine import connect
-from pipeline import settings
+from pipeline import alive, settings
 from pipeline.wiring import connected, migrate
 from tests.deploy.files import queues
 from tests.faults.backing import Postgres, Valkey, children_of, eventually, free_port
@@ -58,6 +58,9 @@ sweep_every = "2s"
 [connections.{name}.webhook]
 secrets = [{{ env = "{variable}_HOOK" }}]
 """
+SILENT_S = 20.0
+"""Deployments wait for a minute."""
+
 WITNESS = """\
 CREATE TABLE witness_moves (at bigserial, connection_id int, stream text, run_id bigint);
 CREATE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -108,6 +111,7 @@ class Topology:
         self.processes: dict[str, Process] = {}
         self.died: list[str] = []
         self._killed: set[str] = set()
+        self._asleep: set[str] = set()
         self._stack = ExitStack()
         self.lost_commits, self.lost_receipts = Answers(seed), Answers(seed)
         self.messages = Messages(seed, frozenset(name.encode() for name in queues()))
@@ -142,6 +146,7 @@ class Topology:
         self._killed.discard(name)
         argv = self.commands()[name]
         environ = self._ledger_environ if name.startswith("ledger") else self.environ
+        environ = {**environ, alive.FILE: str(self.folder / f"{name}.alive")}
         order = {"argv": list(argv), "environ": environ, "log": str(self.folder / f"{name}.log")}
         assert self._forge.stdin is not None
         assert self._forge.stdout is not None
@@ -172,7 +177,19 @@ class Topology:
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signal a process and its children."""
+        (self._asleep.add if number == signal.SIGSTOP else self._asleep.discard)(name)
         os.killpg(self.processes[name].pid, number)
+
+    def supervise(self) -> None:
+        """What the deployments' probes do: begin those that have ended, and those that no longer say that they live."""
+        self.start_all()
+        for name in self.names:
+            file = self.folder / f"{name}.alive"
+            watched = name.startswith("worker") and name not in self._asleep and file.exists()
+            if watched and not alive.lives({alive.FILE: str(file)}, SILENT_S):
+                file.unlink()
+                self.kill(name)
+                self.start(name)
 
     def stop(self, *names: str) -> None:
         """SIGTERM, as a deployment ends its processes, for all or for some; those that do not heed it are killed."""
