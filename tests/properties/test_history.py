@@ -147,6 +147,7 @@ class Histories(RuleBasedStateMachine):
         self.mapping = "shipped"
         self.opened = open_app(self._settings(), transports={NAME: self.crm.transport()}, give_up_after_s=0.0)
         self.app: App = self.opened.__enter__()
+        self.app.epoch = self.crm.clock.epoch  # waits that the CRM asks for pass with its time
         servers.unsynced(self.app.store.engine)
         self.mortality = Mortality(self.app.store.engine)
         self.seen = oracles.Seen()
