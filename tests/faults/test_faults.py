@@ -1,6 +1,7 @@
 """What must be survived: each fault befalls a whole deployment of real processes, and afterwards every invariant holds.
 
-`make test` lets all of them befall one deployment, one after the other; `make test-long` gives each its own.
+`make test` has the sleeper only. `make test-long` lets all of them befall one deployment, one after the other, and then
+gives each its own.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def name_of(fault: Fault) -> str:
     return fault.__name__.replace("_", " ")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_faults_one_after_the_other_cost_no_event_and_double_none(topology: Topology):
     with topology.people.at_work():
