@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import dealsync_runs, stage
+from benchmarks.load import cpu_s
 from benchmarks.measure import Failed, run
 from benchmarks.results import Figure
 from benchmarks.sender import CONNECTIONS, SECRET
@@ -47,11 +48,6 @@ class _Server:
     port: int
     process: subprocess.Popen[str]
 
-    def cpu_s(self) -> float:
-        """User and system seconds of the server so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 def figures(kind: str, server_url: str, folder: Path) -> list[Figure]:
     """Send true deliveries, then forged ones, to a server on a fresh store. Raises `Failed`, also if one was lost.
@@ -68,9 +64,9 @@ def _measured(kind: str, store_url: str, folder: Path) -> list[Figure]:
     environment = {**stage.environment(folder), "PYTHONPATH": str(stage.ROOT), "BENCH_SECRET": SECRET}
     run([_DEALSYNC, "migrate"], folder=folder, environment=environment)
     with _serving(folder, environment) as server:
-        before = server.cpu_s()
+        before = cpu_s(server.process.pid)
         said = _sent(server.port, "true")
-        spent = server.cpu_s() - before
+        spent = cpu_s(server.process.pid) - before
         kept = _count(store_url)
         forged = _sent(server.port, "forged")
         if _count(store_url) != kept:
