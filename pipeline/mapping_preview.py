@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from connectors.source import Record
 from deals.identity import decode_json, digest, external_id, state_bytes
 from deals.state import DealState
 from mappings.outcome import Mapped, Unmappable
@@ -92,7 +90,7 @@ def _scope(tx: Connection, store: Store, chosen: Connected, connection_id: int) 
     return Scope(
         connection_id=connection_id,
         connection=chosen.name,
-        prefix=chosen.settings.external_id_prefix or chosen.name,
+        prefix=chosen.prefix,
         epoch=store.epoch,
         mapper=chosen.mapper.with_labels(labels.known(tx, connection_id)),
         mapping_id=connections.SEVERAL,
@@ -102,11 +100,12 @@ def _scope(tx: Connection, store: Store, chosen: Connected, connection_id: int) 
 
 def _preview_deals(store: Store, scope: Scope, found: Preview, examples: int) -> None:
     for kept in deals_kept(store, scope.connection_id, but_not=connections.SEVERAL):
-        records = [record for _, record in kept]
+        seen = [Seen(record, row.raw_digest) for row, record in kept]
         with store.read() as tx:
-            outcomes = _read(tx, scope, records)
-            states = projection.states(tx, scope.connection_id, [record.source_id for record in records])
-        for record, outcome in zip(records, outcomes, strict=True):
+            outcomes = readings(tx, scope, seen, remember=False)
+            states = projection.states(tx, scope.connection_id, [record.source_id for record, _ in seen])
+        for record, name in seen:
+            outcome = outcomes[name]
             found.deals += 1
             if isinstance(outcome, Unmappable):
                 found.unreadable += 1
@@ -119,20 +118,16 @@ def _preview_deals(store: Store, scope: Scope, found: Preview, examples: int) ->
 
 def _preview_parked(store: Store, scope: Scope, found: Preview) -> None:
     for kept in parked_kept(store, scope.connection_id):
+        seen = [Seen(record, digest(record.raw)) for _, record in kept]
         with store.read() as tx:
-            outcomes = _read(tx, scope, [record for _, record in kept])
-        for outcome in outcomes:
+            outcomes = readings(tx, scope, seen, remember=False)
+        for _, name in seen:
+            outcome = outcomes[name]
             found.parked += 1
             if isinstance(outcome, Mapped):
                 found.resolved += 1
             else:
                 _count_reason(found, outcome)
-
-
-def _read(tx: Connection, scope: Scope, records: Sequence[Record]) -> list[Mapped | Unmappable]:
-    seen = [Seen(record, digest(record.raw)) for record in records]
-    outcomes = readings(tx, scope, seen, remember=False)
-    return [outcomes[one.digest] for one in seen]
 
 
 def _count_reason(found: Preview, outcome: Unmappable) -> None:

@@ -256,7 +256,7 @@ def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) ->
     return Scope(
         connection_id=row.id,
         connection=connected.name,
-        prefix=connected.settings.external_id_prefix or connected.name,
+        prefix=connected.prefix,
         epoch=connections.fact(tx, "epoch", store.epoch),  # a recovery in another process may have drawn a new one
         mapper=connected.mapper.with_labels(labels.known(tx, row.id)),
         mapping_id=mapping_id,

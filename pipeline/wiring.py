@@ -51,6 +51,11 @@ class Connected:
     transport: httpx.BaseTransport | None = field(default=None, repr=False)
     give_up_after_s: float = GIVE_UP_AFTER_S
 
+    @property
+    def prefix(self) -> str:
+        """What the external ids of the connection's deals begin with."""
+        return self.settings.external_id_prefix or self.name
+
     def open_reader(
         self, now: Callable[[], str], permits: Permits | None = None, known: Known = nothing_known
     ) -> Reader:
