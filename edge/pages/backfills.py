@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from edge.bounds import bound
 from edge.pages.forms import Form, acting, chosen, done, identified, number, opened, operator
 from edge.pages.rendering import page
+from edge.pages.rows import a_page
 from pipeline import backfill
 from pipeline.ask import ask_on
 from pipeline.backfill_report import Standing, standing
@@ -35,13 +37,13 @@ FITS = {
 def listed(request: Request) -> Response:
     """Every backfill, the newest first, and the form that plans one."""
     app = opened(request)
-    rows = latest_backfills(app, connection=chosen(request), limit=_ROWS + 1, before=number(request, "before"))
-    following = rows[_ROWS - 1].id if len(rows) > _ROWS else None
+    found = latest_backfills(app, connection=chosen(request), limit=_ROWS + 1, before=number(request, "before"))
+    rows, following = a_page(found, attrgetter("id"), _ROWS)
     return page(
         request,
         "backfills.html",
         title="Backfills",
-        rows=rows[:_ROWS],
+        rows=rows,
         following=following,
         connections=sorted(app.settings.connections),
         chosen=chosen(request),

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from edge.pages.forms import chosen, opened
 from edge.pages.rendering import page
+from edge.pages.rows import ROWS, a_page
 from pipeline.browse import list_deals, show_deal
 from pipeline.explain import explain
-
-_ROWS = 100
 
 
 def listed(request: Request) -> Response:
     """Deals in the order of their ids, a page at a time."""
     app = opened(request)
     after = request.query_params.get("after") or None
-    rows = list(list_deals(app, connection=chosen(request), limit=_ROWS + 1, after=after))
-    following = rows[_ROWS - 1]["external_id"] if len(rows) > _ROWS else None
+    found = list_deals(app, connection=chosen(request), limit=ROWS + 1, after=after)
+    rows, following = a_page(found, itemgetter("external_id"))
     return page(
         request,
         "deals.html",
         title="Deals",
-        rows=rows[:_ROWS],
+        rows=rows,
         following=following,
         currency=app.settings.ledger.currency,
         connections=sorted(app.settings.connections),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from operator import itemgetter
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,17 +11,16 @@ from starlette.routing import Route
 
 from edge.pages.forms import Form, acting, chosen, done, identified, number, opened, operator
 from edge.pages.rendering import page
+from edge.pages.rows import ROWS, a_page
 from pipeline.held import discard_held, list_held, release_held, show_held
-
-_ROWS = 100
 
 
 def listed(request: Request) -> Response:
     """The change sets that wait, a page at a time."""
     after = number(request, "after") or 0
-    rows = list_held(opened(request), connection=chosen(request), limit=_ROWS + 1, after=after)
-    following = rows[_ROWS - 1]["id"] if len(rows) > _ROWS else None
-    return page(request, "held.html", title="Held", rows=rows[:_ROWS], following=following, chosen=chosen(request))
+    found = list_held(opened(request), connection=chosen(request), limit=ROWS + 1, after=after)
+    rows, following = a_page(found, itemgetter("id"))
+    return page(request, "held.html", title="Held", rows=rows, following=following, chosen=chosen(request))
 
 
 def show(request: Request) -> Response:
@@ -28,7 +28,7 @@ def show(request: Request) -> Response:
     app = opened(request)
     found = show_held(app, identified(request))
     one = next(found)
-    waiting = list(islice(found, _ROWS))
+    waiting = list(islice(found, ROWS))
     title = f"Held change set {one['id']}"
     return page(request, "held_one.html", title=title, one=one, waiting=waiting, currency=app.settings.ledger.currency)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from operator import itemgetter
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,23 +11,22 @@ from starlette.routing import Route
 
 from edge.pages.forms import Form, acting, done, identified, number, opened, operator
 from edge.pages.rendering import page
+from edge.pages.rows import ROWS, a_page
 from pipeline.incidents import acknowledge_incident, list_incidents, show_incident
-
-_ROWS = 100
 
 
 def listed(request: Request) -> Response:
     """The incidents that nobody has acknowledged, a page at a time."""
-    rows = list_incidents(opened(request), limit=_ROWS + 1, after=number(request, "after") or 0)
-    following = rows[_ROWS - 1]["id"] if len(rows) > _ROWS else None
-    return page(request, "incidents.html", title="Incidents", rows=rows[:_ROWS], following=following)
+    found = list_incidents(opened(request), limit=ROWS + 1, after=number(request, "after") or 0)
+    rows, following = a_page(found, itemgetter("id"))
+    return page(request, "incidents.html", title="Incidents", rows=rows, following=following)
 
 
 def show(request: Request) -> Response:
     """One incident with the first of its events."""
     found = show_incident(opened(request), identified(request))
     one = next(found)
-    return page(request, "incident.html", title=f"Incident {one['id']}", one=one, met=list(islice(found, _ROWS)))
+    return page(request, "incident.html", title=f"Incident {one['id']}", one=one, met=list(islice(found, ROWS)))
 
 
 def acknowledge(request: Request, form: Form) -> Response:

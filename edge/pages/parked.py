@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from edge.pages.forms import Form, acting, chosen, done, identified, number, opened, operator
 from edge.pages.rendering import page
+from edge.pages.rows import ROWS, a_page
 from pipeline.redrive import discard_parked, list_parked, parked_bytes, retry_parked, show_parked
 
-_ROWS = 100
 _SHOWN = 20_000
 """Characters of a record that its page shows; the file has all of them."""
 
@@ -18,14 +20,14 @@ _SHOWN = 20_000
 def listed(request: Request) -> Response:
     """What is parked, a page at a time."""
     app = opened(request)
-    rows = list(list_parked(app, connection=chosen(request), limit=_ROWS + 1, after=number(request, "after")))
-    following = rows[_ROWS - 1]["id"] if len(rows) > _ROWS else None
+    found = list_parked(app, connection=chosen(request), limit=ROWS + 1, after=number(request, "after"))
+    rows, following = a_page(found, itemgetter("id"))
     names = sorted(app.settings.connections)
     return page(
         request,
         "parked.html",
         title="Parked",
-        rows=rows[:_ROWS],
+        rows=rows,
         following=following,
         connections=names,
         chosen=chosen(request),
