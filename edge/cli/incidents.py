@@ -9,7 +9,7 @@ import typer
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, Json, Limit, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment, shown
+from edge.cli.words import moment
 
 group = typer.Typer(no_args_is_help=True, help="Answers of the ledger that need a person.")
 
@@ -55,8 +55,7 @@ def show(
         if terminal.json:
             terminal.document({**one, "met": list(found)})
             return
-        for name, value in one.items():
-            terminal.line(f"{name.ljust(16)} {'-' if value is None else shown(value)}")
+        terminal.fields(one)
         terminal.table(_EVENTS, map(_event, found))
 
 

@@ -10,7 +10,7 @@ from edge.cli.exits import DONE, PARKED, USAGE, Failed
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, Json, Limit, OfConnection, Quiet, Why
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment, shown, summary_line
+from edge.cli.words import moment, summary_line
 
 group = typer.Typer(no_args_is_help=True, help="Records and events that need a person.")
 
@@ -58,8 +58,7 @@ def show(
     if terminal.json:
         terminal.document(entry)
         return
-    for name, value in entry.items():
-        terminal.line(f"{name.ljust(16)} {'-' if value is None else value if name == 'raw' else shown(value)}")
+    terminal.fields(entry, whole=("raw",))
 
 
 @group.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -115,6 +115,13 @@ class Terminal:
                 self.line(_row(list(widths), widths.values()))
             self.line(_row(["-" if cell is None else str(cell) for cell in row], widths.values()))
         return count
+
+    def fields(self, one: Mapping[str, object], *, whole: Collection[str] = ()) -> None:
+        """Print one thing, a field a line; long values are cut, but for those of the fields named in `whole`."""
+        from edge.cli.words import shown
+
+        for name, value in one.items():
+            self.line(f"{name.ljust(16)} {'-' if value is None else value if name in whole else shown(value)}")
 
     def note(self, text: str) -> None:
         """Tell the person something that is no result."""
