@@ -274,7 +274,7 @@ def test_under_a_backfill_nineteen_of_twenty_hints_start_within_two_seconds(
 ):
     monkeypatch.setattr("pipeline.redis_purse._PATIENCE_S", 20.0)  # a busy machine is no Redis that is away
     engine = connect(sqlite_url)
-    event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous = OFF"))
+    servers.unsynced(engine)
     schema.STORE.migrate(engine)
     with closing(Keeper(broker, uuid.uuid4().hex)) as keeper:
         account = Account(Store(engine), *limits, keeper=keeper if kept_in == "redis" else None)
