@@ -41,6 +41,12 @@ def test_it_is_built_from_the_lock_whose_every_file_has_a_hash():
     assert [one for one in files if 'hash = "sha256:' not in one] == []
 
 
+def test_every_installation_of_it_has_all_extras_so_that_no_command_asks_for_another_image():
+    extras = [f"--extra {name}" for name in PROJECT["project"]["optional-dependencies"]]
+    assert extras
+    assert all(extra in run for run in words("RUN", BUILD) for extra in extras)
+
+
 def test_it_runs_as_nobody_in_particular_and_needs_no_shell():
     assert (words("USER"), words("WORKDIR")) == (["10001:10001"], ["/"])
     assert words("RUN") == []
