@@ -49,8 +49,8 @@ class OwnPurse:
         return found
 
 
-class SharedPurse:
-    """A window kept in a database, for all processes that use the key; `name` must tell nothing of it.
+class KeyPurse:
+    """The window of an API key, kept in a database for all processes that use the key; `name` must tell nothing of it.
 
     The clock is the database's, so that processes whose clocks differ agree; `epoch` replaces it in tests.
     """

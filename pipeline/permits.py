@@ -10,7 +10,7 @@ from connectors.permits import Batches, Held, Purse
 from connectors.spending import Lane, Spending, Terms, free_now
 from pipeline.redis_purse import Keeper
 from pipeline.settings import Settings
-from pipeline.store.budgets import SharedPurse, all_of_them
+from pipeline.store.budgets import AccountPurse, all_of_them
 from pipeline.store.session import Store, now
 
 BATCHES = Batches(at_once=16, good_for=2.0, late=0.1, ahead=True)
@@ -56,7 +56,7 @@ class Office:
         """What a reader of the connection takes its permits from. `epoch` takes the place of the keeper's clock."""
         account = account_of(self._settings, connection)
         limits = limits_of(self._settings, account)
-        purse: Purse = SharedPurse(self._store, account, epoch)
+        purse: Purse = AccountPurse(self._store, account, epoch)
         if self._keeper is not None:
             purse = self._keeper.purse(purse, account, limits, epoch)
         if epoch is not None:
@@ -73,7 +73,7 @@ class Office:
             own, limits = known.get(account, Spending()), limits_of(self._settings, account)
             parts = [free_now(own, instant, limits)]
             if self._keeper is not None and own.loan:
-                purse = SharedPurse(self._store, account, epoch)
+                purse = AccountPurse(self._store, account, epoch)
                 parts.append(self._keeper.purse(purse, account, limits, epoch).free_now())
             if told := [part for part in parts if part is not None]:
                 found[account] = sum(told)

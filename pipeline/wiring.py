@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from connectors.pacing import Permits
 from connectors.registry import source as source_named
 from connectors.source import Account, Known, Reader, Source, nothing_known
-from ledger.budget import Budget, SharedPurse, budget_name
+from ledger.budget import Budget, KeyPurse, budget_name
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from ledger.migrating import Schema
@@ -196,7 +196,7 @@ def open_remote(settings: Settings, engine: Engine | None = None) -> Ledger:
     ledger = settings.ledger
     assert ledger.api_key is not None
     key = ledger.api_key.reveal()
-    purse = SharedPurse(engine, budget_name(ledger.url, key)) if engine is not None else None
+    purse = KeyPurse(engine, budget_name(ledger.url, key)) if engine is not None else None
     return RemoteLedger(ledger.url, key, budget=Budget(ledger.requests_per_minute, purse))
 
 

@@ -17,7 +17,7 @@ from pipeline.store.session import Store, now
 _decoder = msgspec.json.Decoder(Spending)
 
 
-class SharedPurse:
+class AccountPurse:
     """The spending of one account, in the store; see `connectors.permits.Purse`.
 
     The clock is the database's, so that processes whose clocks differ agree; `epoch` (seconds) takes its place where

@@ -11,7 +11,7 @@ from random import Random
 import httpx
 import pytest
 
-from ledger.budget import Budget, SharedPurse, budget_name, retry_after
+from ledger.budget import Budget, KeyPurse, budget_name, retry_after
 from ledger.door import Windows
 from ledger.keys import ApiKey
 from tests.ledger.subjects import engine_at
@@ -44,10 +44,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def purse(database_url: str, clock: Clock) -> Iterator[Callable[[], SharedPurse]]:
+def purse(database_url: str, clock: Clock) -> Iterator[Callable[[], KeyPurse]]:
     """Purses of one key as separate processes open them."""
     with ExitStack() as stack:
-        yield lambda: SharedPurse(stack.enter_context(engine_at(database_url)), "key", epoch=clock)
+        yield lambda: KeyPurse(stack.enter_context(engine_at(database_url)), "key", epoch=clock)
 
 
 def alone(clock: Clock, per_minute: int | None = None) -> Budget:
@@ -117,7 +117,7 @@ def test_nonsense_in_the_headers_is_no_news(clock: Clock):
     assert retry_after(httpx.Headers({"Retry-After": "99999999"})) == 3600.0
 
 
-def test_one_process_is_told_to_wait_and_all_do(purse: Callable[[], SharedPurse], clock: Clock):
+def test_one_process_is_told_to_wait_and_all_do(purse: Callable[[], KeyPurse], clock: Clock):
     one, other = (
         Budget(None, purse(), monotonic=clock, epoch=clock),
         Budget(None, purse(), monotonic=clock, epoch=clock),
@@ -129,7 +129,7 @@ def test_one_process_is_told_to_wait_and_all_do(purse: Callable[[], SharedPurse]
     assert other.take() == 0
 
 
-def test_what_a_process_took_and_did_not_use_is_there_for_the_others(purse: Callable[[], SharedPurse], clock: Clock):
+def test_what_a_process_took_and_did_not_use_is_there_for_the_others(purse: Callable[[], KeyPurse], clock: Clock):
     one, other = (
         Budget(None, purse(), monotonic=clock, epoch=clock),
         Budget(None, purse(), monotonic=clock, epoch=clock),
@@ -174,7 +174,7 @@ def test_three_processes_use_ten_minutes_of_a_limit_to_the_end_and_earn_no_429(
     clock.now = START
     ledger = Limited(1000, clock, skew_s)
     with engine_at(sqlite_url) as engine:
-        budgets = [Budget(None, SharedPurse(engine, "key", epoch=clock), monotonic=clock, epoch=clock) for _ in "abc"]
+        budgets = [Budget(None, KeyPurse(engine, "key", epoch=clock), monotonic=clock, epoch=clock) for _ in "abc"]
         run(ledger, budgets, until=START + 660)
     first = (START + skew_s) // 60 * 60 + 60 - skew_s
     steady = sum(first <= at < first + 600 for at in ledger.served)

@@ -32,7 +32,7 @@ from pipeline.pull import pull
 from pipeline.redis_purse import Keeper
 from pipeline.store import schema
 from pipeline.store.budget_tables import budgets
-from pipeline.store.budgets import SharedPurse
+from pipeline.store.budgets import AccountPurse
 from pipeline.store.session import Store
 from pipeline.wiring import App, migrate, open_app
 from tests import servers
@@ -200,7 +200,7 @@ class Account:
         self.sent: list[float] = []
 
     def holder(self, lane: Lane) -> Held:
-        purse: Purse = SharedPurse(self.store, "acme", lambda: self.now)
+        purse: Purse = AccountPurse(self.store, "acme", lambda: self.now)
         if self.keeper is not None:
             purse = self.keeper.purse(purse, "acme", self.limits, lambda: self.now)
         terms = Terms(self.limits, lane)
@@ -311,7 +311,7 @@ SHORT = Limit(30, 1.0)
 
 def spend_for_real(url: str, broker: str | None, lane: Lane, pipe: int, until: float) -> None:
     """A process that sends as often as it may, and writes down when; it lives in a fork of the test."""
-    purse: Purse = SharedPurse(Store(connect(url)), "acme")
+    purse: Purse = AccountPurse(Store(connect(url)), "acme")
     if broker is not None:
         purse = Keeper(broker, url).purse(purse, "acme", [SHORT])
     permits = Held(purse, Terms([SHORT], lane), BATCHES._replace(good_for=0.2, late=0.02))

@@ -28,7 +28,7 @@ from pipeline import settings as configuration
 from pipeline.permits import BATCHES, Held
 from pipeline.redis_purse import Keeper
 from pipeline.store import schema
-from pipeline.store.budgets import SharedPurse
+from pipeline.store.budgets import AccountPurse
 from pipeline.store.session import Store
 from pipeline.wiring import migrate, open_app
 
@@ -150,7 +150,7 @@ def kept(request: pytest.FixtureRequest, quick: Store, broker: Broker) -> Iterat
         if request.param == "process":
             purse = OwnPurse(clock)
             return purse, purse
-        own = [SharedPurse(quick, account, clock) for _ in range(2)]
+        own = [AccountPurse(quick, account, clock) for _ in range(2)]
         if request.param == "database":
             return own[0], own[1]
         one, other = (keeper.purse(purse, account, limits, clock) for keeper, purse in zip(keepers, own, strict=True))
@@ -204,7 +204,7 @@ LIMIT = [Limit(60, MINUTE)]
 
 def test_nine_tenths_come_from_redis_and_the_rest_lies_in_the_database(store: Store, broker: Broker):
     clock = Clock()
-    own = SharedPurse(store, "acme", clock)
+    own = AccountPurse(store, "acme", clock)
     with closing(Keeper(broker.url, "epoch")) as keeper:
         assert emptied(keeper.purse(own, "acme", LIMIT, clock), LIMIT) == 54
         assert emptied(own, LIMIT) == 6
@@ -216,7 +216,7 @@ def test_a_redis_that_is_away_is_told_of_once_and_the_database_gives_out_its_par
     monkeypatch.setattr(redis_purse, "AWAY_S", 0.0)
     broker, clock = Broker(), Clock()
     with closing(Keeper(broker.url, "epoch")) as keeper, capture_logs() as logs:
-        purse = keeper.purse(SharedPurse(store, "acme", clock), "acme", LIMIT, clock)
+        purse = keeper.purse(AccountPurse(store, "acme", clock), "acme", LIMIT, clock)
         assert emptied(purse, LIMIT) == 54
         broker.server.stop()
         assert emptied(purse, LIMIT) == 6, "as many as are left of a minute's sixty"
@@ -233,7 +233,7 @@ def test_a_redis_that_comes_back_is_used_again_and_counts_what_the_database_gave
 ):
     monkeypatch.setattr(redis_purse, "AWAY_S", 0.0)
     clock = Clock()
-    own = SharedPurse(store, "acme", clock)
+    own = AccountPurse(store, "acme", clock)
     with closing(Keeper(broker.url, "epoch")) as keeper, broker.client() as admin, capture_logs() as logs:
         purse = keeper.purse(own, "acme", LIMIT, clock)
         assert emptied(purse, LIMIT) == 54
@@ -251,7 +251,7 @@ def test_a_redis_that_comes_back_is_used_again_and_counts_what_the_database_gave
 
 def test_a_redis_that_has_forgotten_everything_is_not_trusted_before_nothing_of_it_counts(store: Store, broker: Broker):
     clock = Clock()
-    own = SharedPurse(store, "acme", clock)
+    own = AccountPurse(store, "acme", clock)
     with closing(Keeper(broker.url, "epoch")) as keeper, broker.client() as admin:
         purse = keeper.purse(own, "acme", LIMIT, clock)
         assert emptied(purse, LIMIT) == 54
@@ -266,7 +266,7 @@ def test_a_redis_that_has_forgotten_everything_is_not_trusted_before_nothing_of_
 
 def test_a_hold_is_known_to_the_database_at_once(store: Store, broker: Broker):
     clock = Clock()
-    own = SharedPurse(store, "acme", clock)
+    own = AccountPurse(store, "acme", clock)
     with closing(Keeper(broker.url, "epoch")) as keeper:
         purse = keeper.purse(own, "acme", LIMIT, clock)
         took(purse, LIMIT)
@@ -276,7 +276,7 @@ def test_a_hold_is_known_to_the_database_at_once(store: Store, broker: Broker):
 
 def test_a_value_that_cannot_be_read_is_as_good_as_lost(store: Store, broker: Broker):
     clock = Clock()
-    own = SharedPurse(store, "acme", clock)
+    own = AccountPurse(store, "acme", clock)
     with closing(Keeper(broker.url, "epoch")) as keeper, broker.client() as admin:
         purse = keeper.purse(own, "acme", LIMIT, clock)
         assert emptied(purse, LIMIT) == 54
@@ -289,7 +289,7 @@ def test_a_value_that_cannot_be_read_is_as_good_as_lost(store: Store, broker: Br
 def test_a_redis_that_was_restored_from_a_copy_is_as_good_as_lost(store: Store, broker: Broker):
     clock = Clock()
     with closing(Keeper(broker.url, "epoch")) as keeper, broker.client() as admin:
-        purse = keeper.purse(SharedPurse(store, "acme", clock), "acme", LIMIT, clock)
+        purse = keeper.purse(AccountPurse(store, "acme", clock), "acme", LIMIT, clock)
         took(purse, LIMIT)
         (key,) = admin.keys()
         copy = admin.get(key)
@@ -318,7 +318,7 @@ class Forgetful(Keeper):
 
 def test_a_redis_that_forgets_while_its_loan_is_renewed_does_not_begin_again_from_nothing(quick: Store, broker: Broker):
     clock = Clock()
-    own = SharedPurse(quick, "acme", clock)
+    own = AccountPurse(quick, "acme", clock)
     with closing(Keeper(broker.url, "epoch")) as keeper, closing(Forgetful(broker.url, "epoch")) as other:
         assert emptied(keeper.purse(own, "acme", LIMIT, clock), LIMIT) == 54
         clock.now += 31
@@ -328,7 +328,7 @@ def test_a_redis_that_forgets_while_its_loan_is_renewed_does_not_begin_again_fro
 def test_the_clock_is_that_of_redis(quick: Store, broker: Broker, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("time.time", lambda: 5.0)
     with closing(Keeper(broker.url, "epoch")) as keeper, broker.client() as admin:
-        took(keeper.purse(SharedPurse(quick, "acme"), "acme", LIMIT), LIMIT)
+        took(keeper.purse(AccountPurse(quick, "acme"), "acme", LIMIT), LIMIT)
         (key,) = admin.keys()
         kept, (seconds, _) = msgspec.json.decode(admin.get(key), type=Spending), admin.time()
     assert seconds < kept.due <= seconds + 1 + LOAN_S
@@ -340,7 +340,7 @@ def test_many_at_once_are_given_each_permit_once(quick: Store, broker: Broker):
     keepers = [Keeper(broker.url, "epoch") for _ in range(6)]
 
     def work(keeper: Keeper) -> None:
-        purse = keeper.purse(SharedPurse(quick, "acme"), "acme", limits)
+        purse = keeper.purse(AccountPurse(quick, "acme"), "acme", limits)
         permits = Held(purse, Terms(limits, "hint"), BATCHES)
         number = 0
         while permits.take() == 0:
