@@ -117,10 +117,10 @@ class _Sight:
         for move in moves:
             for state, sign in ((move.before, -1), (move.after, 1)):
                 if state is not None and state["amount_cents"] is not None:
-                    self.money[state.get("currency") or ledger_currency] += sign * state["amount_cents"]
+                    self.money[ledger_currency] += sign * state["amount_cents"]
 
     def told(self) -> dict[str, Any]:
-        """The expectation, as it is put down and shown; money in minor units."""
+        """The expectation, as it is put down and shown; money in minor units of the ledger's currency, its only key."""
         others = self.creates + self.changes + self.counts.parked + self.counts.out_of_scope
         return {
             "creates": self.creates,

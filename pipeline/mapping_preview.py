@@ -13,7 +13,7 @@ from deals.identity import decode_json, digest, external_id, state_bytes
 from deals.state import DealState
 from mappings.outcome import Mapped, Unmappable
 from pipeline.batch import Scope, Seen
-from pipeline.compare import differing, face
+from pipeline.compare import differing
 from pipeline.kept import deals_kept, parked_kept
 from pipeline.readings import readings
 from pipeline.store import connections, labels, projection
@@ -26,8 +26,8 @@ class Preview:
     """What a table makes of the living deals and the parked records of a connection, against what stands now.
 
     `unchanged`, `changed` and `unreadable` add up to `deals`; `resolved` of the `parked` records could be read.
-    `money` is what the amounts would move by, in minor units of the ledger's currency, by the currency that the deals
-    name; `reasons` say why records would be parked.
+    `money` is what the amounts would move by, in minor units; its one key is the ledger's currency, which all amounts
+    are in. `reasons` say why records would be parked.
     """
 
     connection: str
@@ -145,9 +145,8 @@ def _count_change(
     found.fields.update(names)
     if "stage" in names:
         found.stages[before["stage"] or "", after["stage"] or ""] += 1
-    for state, sign in ((before, -1), (after, 1)):
-        seen = face(state, scope.mapper.rules.ledger_currency)
-        found.money[seen.currency] += sign * (seen.amount_cents or 0)
+    moved = (after["amount_cents"] or 0) - (before["amount_cents"] or 0)
+    found.money[scope.mapper.rules.ledger_currency] += moved
     if len(found.examples) < examples:
         fields = {name: {"before": before.get(name), "after": after.get(name)} for name in names}
         found.examples.append({"external_id": external_id(scope.prefix, source_id), "fields": fields})

@@ -72,6 +72,19 @@ def test_the_plan_is_what_is_carried_out_and_what_it_says_comes_true(app: App, c
     assert told["money"] == {"USD": after - total}
 
 
+def test_what_deals_in_other_currencies_move_is_told_in_the_ledgers(
+    open_world: Callable[..., App], crm: PlanhatSimulator
+):
+    app = open_world(crm, connection='currency_policy = "pass"')
+    for one, currency in zip(crm.ids(), ["EUR", "GBP", "USD"], strict=False):
+        crm.edit(one, total=500, currency=currency)
+    told = preview(app, NAME, ALL).standing.expected or {}
+    start(app, NAME, ALL)
+    states = projected(app).values()
+    assert {"EUR", "GBP"} <= {state.get("currency") for state in states}
+    assert told["money"] == {"USD": sum(state["amount_cents"] or 0 for state in states)}
+
+
 def test_each_chunk_has_its_own_expectation_and_they_add_up(app: App, crm: PlanhatSimulator):
     pull(app, NAME)
     crm.edit(crm.ids()[5], total=11)

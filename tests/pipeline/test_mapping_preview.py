@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_money_is_told_as_the_difference_of_all_amounts(pulled: App, tmp_path: P
     after = projected(pulled)
     totals = [sum(deal["amount_cents"] or 0 for deal in deals.values()) for deals in (before, after)]
     assert sum(found.money.values()) == totals[1] - totals[0] != 0
+
+
+def test_what_deals_in_other_currencies_would_move_is_told_in_the_ledgers(
+    open_world: Callable[..., App], crm: PlanhatSimulator, tmp_path: Path
+) -> None:
+    app = open_world(crm, connection='currency_policy = "pass"')
+    for one, currency in zip(crm.ids(), ["EUR", "GBP", "USD"], strict=False):
+        crm.edit(one, total=500, mrr=20, currency=currency)
+    pull(app, NAME)
+    told = preview(app, NAME, table(tmp_path, ('from = "total"', 'from = "mrr"'))).as_json()["money"]
+    assert list(told) == ["USD"]
+    use(app, tmp_path, tmp_path / "tried.toml")
+    before = projected(app)
+    pull(app, NAME)
+    after = projected(app)
+    assert told["USD"] == sum((after[one]["amount_cents"] or 0) - (before[one]["amount_cents"] or 0) for one in after)
 
 
 def test_records_that_would_be_parked_are_counted_by_their_reason(pulled: App, tmp_path: Path) -> None:
