@@ -63,7 +63,7 @@ class LeadlexReader:
         while True:
             for step in self._walk(under).steps():
                 under = _seen(under, step)
-                records = whole.complete(step.listed)
+                records = yield from whole.complete(step.listed)
                 state = replace(state, under=under, judged=whole.judged, missing=whole.missing)
                 if not step.done:
                     yield _page(step.listed, records, state, notes=(*notes, *whole.notes))
@@ -92,7 +92,7 @@ class LeadlexReader:
                 if not begun:
                     witness.begin(step.scan.total)
                 witness.saw(step.listed.rows.keys)
-            records = whole.complete(step.listed)
+            records = yield from whole.complete(step.listed)
             begun, notes = True, whole.notes
             if not step.done:
                 after = State(watermark=state.watermark, sweep=step.scan, judged=whole.judged, missing=whole.missing)
@@ -138,8 +138,9 @@ class LeadlexReader:
         """The deals of one window; see `connectors.chunks`."""
         whole = self._whole = self._whole or Wholeness(self._lists, State())
         for step, rows in chunks.steps(self._lists, chunk, cursor):
+            records = yield from whole.complete(step.listed._replace(rows=rows))
             yield Page(
-                records=whole.complete(step.listed._replace(rows=rows)),
+                records=records,
                 spoiled=rows.spoiled,
                 requested_at=step.listed.requested_at,
                 cursor=chunks.cursor_of(step),

@@ -91,10 +91,12 @@ def _left_out(lists: Lists, first: Listed) -> Iterator[Finding]:
         message = f"the list leaves out {keys}, and get_one_fallback is off: deals go without, by whatever road"
         yield Finding("whole rows", True, message)
         return
-    total, day = first.meta.total or len(first.rows.keys), lists.options.day
+    total, day = first.meta.total or len(first.rows.keys), max(1, lists.options.day)
+    days = -(-total // day)
+    lasts = f", so it takes about {days:,} days, and what it has read lands meanwhile" if days > 1 else ""
     message = (
         f"the list leaves out {keys}, so each deal costs a request once and whenever it changes: about {total:,} for "
-        f"the first pull, of {day:,} a day. To go without, take these keys out of a table of your own, or set "
+        f"the first pull, of {day:,} a day{lasts}. To go without, take these keys out of a table of your own, or set "
         "get_one_fallback = false"
     )
     yield Finding("whole rows", True, message)

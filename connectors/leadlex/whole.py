@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from connectors.faults import Unintelligible
+from connectors.faults import Fault, Unintelligible
 from connectors.leadlex.cursor import State
 from connectors.leadlex.lists import Listed, Lists
 from connectors.leadlex.windows import seconds
-from connectors.source import Found, Record
+from connectors.source import Found, Page, Record
 from connectors.times import instant, shifted
 from deals.identity import digest
 from mappings.vocabulary import slug
@@ -23,6 +23,7 @@ THIN = "the list leaves out keys that a single read shows, so a deal is read by 
 _LOOKED_AT = 100
 _SAMPLES = 3
 _REMEMBERED = 5_000
+_TOGETHER = 10
 _A_MOMENT = timedelta(seconds=1)
 _PAGES = 5
 _ENDED = (b'"won"', b'"lost"')
@@ -47,6 +48,7 @@ class Wholeness:
         self._missing = frozenset(state.missing) & lists.claimed if lists.options.get_one_fallback else frozenset()
         self._judged = known
         self._done: dict[str, bytes] = {}
+        self._asked = 0
 
     @property
     def judged(self) -> str | None:
@@ -63,10 +65,12 @@ class Wholeness:
         """What the operator should know."""
         return (THIN,) if self._missing else ()
 
-    def complete(self, listed: Listed) -> list[Record]:
+    def complete(self, listed: Listed) -> Generator[Page, None, list[Record]]:
         """The records of a page, each of them whole; those are left out that are gone meanwhile.
 
-        A row that was completed just now and still looks the same is left out as well.
+        A row that was completed just now and still looks the same is left out as well. What ten single reads brought is
+        handed on at once, and so is what is whole when a fault comes: a page may take more of them than a day has, and
+        is then read in the course of several.
         """
         records = listed.rows.records
         if not self._judged and records:
@@ -76,8 +80,23 @@ class Wholeness:
             return records
         thin = [record.source_id for record in records if not self._missing <= _keys(record.raw)]
         known = self._lists.known(thin) if thin else {}
-        whole = (self._whole(record, known.get(record.source_id)) for record in records)
-        return [record for record in whole if record is not None]
+        part: list[Record] = []
+        begun = self._asked
+        for record in records:
+            try:
+                whole = self._whole(record, known.get(record.source_id))
+            except Fault:
+                if part:
+                    yield self._part(listed, part)
+                raise
+            part += [] if whole is None else [whole]
+            if self._asked - begun >= _TOGETHER:
+                yield self._part(listed, part)
+                part, begun = [], self._asked
+        return part
+
+    def _part(self, listed: Listed, records: list[Record]) -> Page:
+        return Page(records=records, requested_at=listed.requested_at, notes=self.notes)
 
     def _whole(self, record: Record, known: Record | None) -> Record | None:
         keys = _keys(record.raw)
@@ -89,6 +108,7 @@ class Wholeness:
         if known is not None and self._stands_for(known, record):
             return known
         answer = self._lists.one(record.source_id)
+        self._asked += 1
         if len(self._done) < _REMEMBERED:
             self._done[record.source_id] = name
         return answer.record if isinstance(answer, Found) else None

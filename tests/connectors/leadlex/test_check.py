@@ -117,8 +117,10 @@ def test_keys_that_lists_leave_out_are_named_with_what_they_cost():
     tenant = Tenant(30, thin_rows=True)
     finding = found(tenant.reader(claimed=WANTED))["whole rows"]
     assert "closed_date" in finding.message
-    assert "about 30 for the first pull" in finding.message
-    assert tenant.asked <= 6
+    assert "about 30 for the first pull, of 10,000,000 a day." in finding.message
+    few = found(tenant.reader(claimed=WANTED, requests_per_day=8))["whole rows"]
+    assert "of 8 a day, so it takes about 4 days" in few.message
+    assert tenant.asked <= 12
     off = found(tenant.reader(claimed=WANTED, get_one_fallback=False))["whole rows"]
     assert "deals go without" in off.message
     assert "whole rows" in found(Tenant(30).reader(claimed=WANTED))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
-from connectors.faults import Unintelligible
+from connectors.faults import RateLimited, Unintelligible
 from connectors.leadlex.lists import UNEDITED
 from connectors.leadlex.whole import THIN
 from connectors.simulated_wire import saying
@@ -122,6 +123,31 @@ def test_a_sweep_reads_no_deal_by_itself_that_is_known_whole_and_has_not_changed
     assert singles(tenant) - before == 2
     asked = [call.path.rpartition("/")[2] for call in tenant.log if "/deals/" in call.path]
     assert set(asked[-2:]) == {edited, new}
+
+
+def days_of(tenant: Tenant, pulls: Pulls) -> int:
+    """How many days a pull takes that goes on each day until nothing is left of it."""
+    for day in range(1, 10):
+        with suppress(RateLimited):
+            pulls.pull()
+            return day
+        tenant.clock.advance(timedelta(days=1))
+    raise AssertionError("the pull never came to its end")
+
+
+def test_a_page_of_more_single_reads_than_a_day_has_is_read_in_the_course_of_several():
+    """Otherwise a small plan would spend every day's requests on the same deals, and land none of them for ever."""
+    tenant = Tenant(60, thin_rows=True)
+    options = {"limited": True, "requests_per_day": 35, "page_size": 100}
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED, known=known_of(pulls), **options))
+    assert days_of(tenant, pulls) == 2
+    assert set(pulls.held) == set(tenant.ids())
+    assert all("closed_date" in json.loads(raw) for raw in pulls.held.values())
+    tenant.clock.advance(timedelta(days=1))
+    for one in tenant.ids():
+        tenant.edit(one, estimated_value=7)
+    assert days_of(tenant, pulls) == 2
+    assert {json.loads(raw)["estimated_value"] for raw in pulls.held.values()} == {7}
 
 
 def test_a_change_that_left_the_clock_alone_is_read_by_itself():
