@@ -17,23 +17,27 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Singles:
     """Reads one opportunity at a time.
 
-    The published get-one shows fewer keys than the list does. An open opportunity lacks some either way, so the first
-    one that lacks a key the mapping reads is looked up in the list as well, and compared: by its id where the schema
-    lets that be filtered, else by its name. Only when the list shows more, every later one is looked up too.
+    The published get-one shows fewer keys than the list does, and an open opportunity lacks some either way. So one
+    that lacks a key the mapping reads is looked up in the list as well: by its id where the schema lets that be
+    filtered, else by its name. It is not when every such key was in some single read before; that an open opportunity
+    has no more in the list says nothing of a closed one.
     """
 
     def __init__(self, lists: Lists, schemas: Schemas, claimed: frozenset[str]) -> None:
         self._lists = lists
         self._schemas = schemas
         self._claimed = {path.partition(".")[0] for path in claimed if not path.startswith(CUSTOM)}
-        self._whole: bool | None = None if claimed else True
+        self._proven: frozenset[str] = frozenset()
+        self._left_out = False
 
     def one(self, source_id: str, now: str) -> Found | Absent:
         """The record as the list shows it, with the custom fields it needs defined."""
         answer = self._lists.one(source_id)
         if isinstance(answer, Absent):
             return answer
-        if not self._whole and self._claimed - said(answer.record):
+        shown = said(answer.record)
+        self._proven |= shown
+        if self._claimed - self._proven:
             answer = self._as_listed(answer, now)
         return Found(answer.record, answer.requested_at, self._schemas.defining((answer.record,), now))
 
@@ -44,15 +48,16 @@ class Singles:
         try:
             listed = self._lists.page(which, 1, _NAMESAKES)
         except NotOffered:
-            self._whole = True if self._whole is None else self._whole
             return single
         row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
         if row is None:
-            if self._whole is False:
+            if self._left_out:
                 raise Unavailable("a single read shows less than the list does, and the list does not show it yet")
             return single
-        self._whole = self._whole is not False and not self._claimed & (said(row) - said(single.record))
-        return single if self._whole else Found(row, listed.answer.requested_at)
+        if not self._claimed & (said(row) - said(single.record)):
+            return single
+        self._left_out = True
+        return Found(row, listed.answer.requested_at)
 
     def _which(self, record: Record, now: str) -> Which | None:
         schema = self._schemas.schema(now)
