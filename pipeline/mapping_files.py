@@ -101,6 +101,9 @@ def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
     if not set(columns) <= set(reader.fieldnames or ()):
         raise SettingsError([f"{file}: the first line must name the columns {', '.join(columns)}"])
     for row in reader:
+        if None in row:  # 1,08 is two cells, and the first one of them another rate
+            what = "the row has more cells than the first line names; put a value with a comma into quotes"
+            raise SettingsError([f"{file}:{reader.line_num}: {what}, and write a number like 1.08"])
         values = {column: (row[column] or "").strip() for column in columns}
         if not all(values.values()):
             raise SettingsError([f"{file}:{reader.line_num}: every column needs a value"])
