@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import Engine
-from starlette.concurrency import run_in_threadpool
 
 from ledger import keys
+from ledger.beside import Beside
 from ledger.counting import Counting
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault
@@ -26,8 +27,9 @@ class Book:
     What is older is tidied up once an hour, while there are calls.
     """
 
-    def __init__(self, engine: Engine, counting: Counting, now: Callable[[], str]) -> None:
+    def __init__(self, engine: Engine, counting: Counting, now: Callable[[], str], beside: Beside) -> None:
         self._engine = engine
+        self._beside = beside
         self._counting = counting
         self._now = now
         self._tidied = ""
@@ -48,7 +50,7 @@ class Book:
             await asyncio.sleep(_NOTED_EVERY_S)
             calls, self._calls = self._calls, Counter()
             try:
-                await run_in_threadpool(self._put, calls)
+                await self._beside.ask(partial(self._put, calls), within_s=None)  # written twice, it would count twice
             except LedgerFault as fault:
                 _log.warning("the use of keys could not be noted: %s", fault)
                 self._calls.update(calls)

@@ -23,3 +23,6 @@ class Choices:
 
 CONTRACT = Choices()
 """What the contract assumes."""
+
+MAX_WAITING = 1024
+"""So many requests that bring events wait for the database at most: about a second's worth of single ones."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
-from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ledger.beside import Beside
 from ledger.book import Book
 from ledger.door import UNAVAILABLE, Door, RawHeaders, Reply, bearer, problem
 from ledger.keys import ApiKey
@@ -25,10 +26,11 @@ class Gate:
     401, where there is no key to count on.
     """
 
-    def __init__(self, app: ASGIApp, *, door: Door, book: Book) -> None:
+    def __init__(self, app: ASGIApp, *, door: Door, book: Book, beside: Beside) -> None:
         self._app = app
         self._door = door
         self._book = book
+        self._beside = beside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it here."""
@@ -38,7 +40,7 @@ class Gate:
             return
         token = bearer(scope["headers"])
         try:
-            known = {} if token is None else await run_in_threadpool(self._door.known, [token])
+            known = {} if token is None else await self._beside.ask(partial(self._door.known, [token]))
         except LedgerFault as fault:
             _log.error("the key could not be looked up: %s", fault)
             await self._answer(scope, send, UNAVAILABLE, None)

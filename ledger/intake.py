@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -15,17 +16,28 @@ from sqlalchemy import Connection, Engine
 
 from ledger import statements
 from ledger.answering import Answering
+from ledger.choices import MAX_WAITING
 from ledger.door import UNAVAILABLE, Door, Passed, Reply, problem
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import drop, kept
 from ledger.faults import translated
 from ledger.keys import ApiKey
-from ledger.port import LedgerFault, Receipt
+from ledger.port import LedgerFault, LedgerUnavailable, Receipt
 from ledger.reading import Refused, Request
 from ledger.roundtrips import pipelined
+from ledger.waiting import Waiting
 
 TOGETHER = 500
 """About so many requests, or events, share a commit at most."""
+
+ANSWER_WITHIN_S = 10.0
+"""Seconds after which a sender hears 503 whatever the database does: a third of what ours waits for an answer."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Events of so many bytes wait for the database at most: about what it commits while they may wait."""
+
+AGAIN_WITHIN_S = 1.0
+"""What failed sooner is tried once more: the database may have been restarted since the last commit."""
 
 _HELD_FOR_S = 5.0
 """An intake that had nothing to do for so long closes its database connection."""
@@ -39,6 +51,9 @@ class Answered(NamedTuple):
 
     reply: Reply
     key: ApiKey | None
+
+
+_LATE = Answered(UNAVAILABLE, None)
 
 
 class _Asked(NamedTuple):
@@ -56,9 +71,10 @@ class _Open(NamedTuple):
 
 
 class _Judged:
-    """A batch and its answers; `open` are the requests that wait for the commit."""
+    """A batch and its answers; `open` are the requests that wait for the commit, once judging them is `over`."""
 
     def __init__(self, batch: Sequence[_Asked]) -> None:
+        self.over = False
         self.open: list[_Open] = []
         self._batch = batch
         self._answers: list[Answered | None] = [None] * len(batch)
@@ -73,6 +89,7 @@ class _Judged:
                 self._answers[place] = Answered(request.reply(verdict.headers), verdict.key)
             else:
                 self.open.append(_Open(place, verdict, request))
+        self.over = True
 
     def settle(self, one: _Open, reply: Reply) -> None:
         """Answer a request that was open."""
@@ -80,7 +97,7 @@ class _Judged:
 
     def answers(self) -> list[Answered]:
         """An answer for each request; whoever was not even judged hears that the ledger is unavailable."""
-        return [answer or Answered(UNAVAILABLE, None) for answer in self._answers]
+        return [answer or _LATE for answer in self._answers]
 
 
 class Intake:
@@ -91,37 +108,56 @@ class Intake:
     """
 
     def __init__(
-        self, engine: Engine, door: Door, ledger_of: Callable[[str], EmbeddedLedger], answering: Answering
+        self,
+        engine: Engine,
+        door: Door,
+        ledger_of: Callable[[str], EmbeddedLedger],
+        answering: Answering,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._engine = engine
         self._door = door
         self._ledger_of = ledger_of
         self._answering = answering
         self._arrived: list[_Asked] = []
-        self._waiting: SimpleQueue[list[_Asked]] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Asked]] = SimpleQueue()
+        self._waiting = Waiting(_LATE, most=max_waiting, most_bytes=MOST_BYTES, within_s=ANSWER_WITHIN_S)
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
+        self._busy_since: float | None = None
 
     async def ask(self, token: str | None, request: Request | Refused) -> Answered:
         """The answer to a request; what it says was taken is committed. All requests come from one event loop."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answered] = loop.create_future()
-        if not self._arrived:
-            loop.call_soon(self._hand_over)  # with all others that this turn of the loop reads
-        self._arrived.append(_Asked(token, request, answer))
-        return await answer
+
+        def offer(answer: asyncio.Future[Answered]) -> None:
+            if not self._arrived:
+                answer.get_loop().call_soon(self._hand_over)  # with all others that this turn of the loop reads
+            self._arrived.append(_Asked(token, request, answer))
+
+        return await self._waiting.answer(_size(request), offer)
+
+    def full(self) -> bool:
+        """Whether whoever comes now could only be told to come back."""
+        return self._waiting.full or self.hangs()
+
+    def hangs(self) -> bool:
+        """Whether the commit under way takes longer than anybody waits for."""
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > ANSWER_WITHIN_S
 
     def _hand_over(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="ledger intake", daemon=True)
             self._thread.start()
         arrived, self._arrived = self._arrived, []
-        self._waiting.put(arrived)
+        self._queue.put(arrived)
 
     def _run(self) -> None:
         while True:
             batch = self._gathered()
+            self._busy_since = time.monotonic()
             told = [(asked.answer, answer) for asked, answer in zip(batch, self._answers(batch), strict=True)]
+            self._busy_since = None
             with suppress(RuntimeError):  # the server has ended: nobody waits any more
                 batch[0].answer.get_loop().call_soon_threadsafe(_tell, told)
 
@@ -130,13 +166,13 @@ class Intake:
         batch: list[_Asked] = []
         while not batch:
             try:
-                batch = self._waiting.get(timeout=None if self._connection is None else _HELD_FOR_S)
+                batch = _untold(self._queue.get(timeout=None if self._connection is None else _HELD_FOR_S))
             except Empty:
                 self._disconnect()
         weight = _weight(batch)
         with suppress(Empty):
             while weight < TOGETHER:
-                more = self._waiting.get_nowait()
+                more = _untold(self._queue.get_nowait())
                 weight += _weight(more)
                 batch += more
         return batch
@@ -144,7 +180,7 @@ class Intake:
     def _answers(self, batch: Sequence[_Asked]) -> list[Answered]:
         judged = _Judged(batch)
         try:
-            self._judge(batch, judged)
+            self._carry_out(batch, judged)
         except LedgerFault as fault:
             _log.error("events could not be committed: %s", fault)
             for one in judged.open:
@@ -155,16 +191,31 @@ class Intake:
                 judged.settle(one, self._alone(one))
         return judged.answers()
 
+    def _carry_out(self, batch: Sequence[_Asked], judged: _Judged) -> None:
+        """Judge and commit, once more where that failed at once: a new connection may do what a dead one could not.
+
+        Every event has its key, so that nothing is doubled, whatever became of the first attempt.
+        """
+        begun = time.monotonic()
+        try:
+            self._judge(batch, judged)
+        except LedgerUnavailable as fault:
+            if time.monotonic() - begun > AGAIN_WITHIN_S:
+                raise
+            _log.warning("events are committed again, on a new connection: %s", fault)
+            self._judge(batch, judged)
+
     def _judge(self, batch: Sequence[_Asked], judged: _Judged) -> None:
         tokens = {asked.token for asked in batch if asked.token is not None}
         bringing = {asked.token for asked in batch if asked.token is not None and isinstance(asked.request, Request)}
-        if not self._door.familiar(bringing):
+        if not judged.over and not self._door.familiar(bringing):
             known = self._door.known(tokens)
             if not self._door.familiar(bringing):
                 judged.judge(self._door, known)
                 return
         with self._transaction(_weight(batch)) as tx:
-            judged.judge(self._door, self._door.known(tokens, tx))
+            if not judged.over:
+                judged.judge(self._door, self._door.known(tokens, tx))
             appended = self._appended(tx, judged.open)
         for one, receipts in appended:
             judged.settle(one, self._answering.reply(one.request, receipts, one.passed.headers))
@@ -212,6 +263,15 @@ class Intake:
         connection, self._connection = self._connection, None
         if connection is not None:
             drop(connection)
+
+
+def _untold(asked: Sequence[_Asked]) -> list[_Asked]:
+    """Those who have not been told to come back meanwhile: the others will, and what they brought can wait for that."""
+    return [one for one in asked if not one.answer.done()]
+
+
+def _size(request: Request | Refused) -> int:
+    return sum(len(event.raw) for event in request.events) if isinstance(request, Request) else 0
 
 
 def _weight(batch: Sequence[_Asked]) -> int:

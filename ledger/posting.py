@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ledger import reading
 from ledger.admission import MAX_BODY
 from ledger.book import Book
-from ledger.door import Reply, problem, token_of
+from ledger.door import UNAVAILABLE, Reply, problem, token_of
 from ledger.intake import Answered, Intake
 from ledger.reading import Refused, Request
 
@@ -59,7 +59,13 @@ class Posting:
         self._book.answered(key, "POST", path, reply.status)
 
     async def _answered(self, scope: Scope, receive: Receive, kind: _Kind) -> Answered:
-        """The order of checks is the contract's: what the body says counts only once the key has passed."""
+        """The order of checks is the contract's: what the body says counts only once the key has passed.
+
+        Where nobody else may wait for the database, nothing is looked at: a body would be read, and a key asked for, in
+        vain.
+        """
+        if self._intake.full():
+            return Answered(UNAVAILABLE, None)
         content_type = authorization = b""
         keys = 0
         for name, value in scope["headers"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response, Security
@@ -15,15 +16,15 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from deals.identity import canonical
 from ledger import documents
 from ledger.answering import Answering
+from ledger.beside import Beside
 from ledger.book import Book
-from ledger.choices import CONTRACT, Choices
+from ledger.choices import CONTRACT, MAX_WAITING, Choices
 from ledger.clock import utc_now
 from ledger.counting import Counting
 from ledger.door import UNAVAILABLE, Door, problem
@@ -38,6 +39,7 @@ from ledger.schema import ready
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _LARGEST_PAGE = 500
 _FARTHEST = 2**53
+_READY_WITHIN_S = 2.0  # before whoever asks gives up: then it would not know why
 
 
 class _Refused(Exception):
@@ -65,22 +67,26 @@ def create_app(
     now: Callable[[], str] = utc_now,
     epoch: Callable[[], float] = time.time,
     choices: Choices = CONTRACT,
+    max_waiting: int = MAX_WAITING,
 ) -> ASGIApp:
     """The service as an ASGI application; the engine stays the caller's and must be migrated.
 
-    `now` is the time of receipt, `epoch` the limiter's clock in seconds.
+    `now` is the time of receipt, `epoch` the limiter's clock in seconds. So many requests that bring events may wait
+    for the database; more of them are told to come back.
     """
     app = FastAPI(title="dealsync ledger", version="v1", openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
-    ledgers, counting, door = _Ledgers(engine, now, choices), Counting(), Door(engine, epoch)
-    _add_lists(app, ledgers, choices)
-    _add_history(app, ledgers)
+    ledgers, counting, door, beside = _Ledgers(engine, now, choices), Counting(), Door(engine, epoch), Beside()
+    intake = Intake(engine, door, ledgers.of, Answering(choices, counting), max_waiting)
+    _add_lists(app, ledgers, choices, beside)
+    _add_history(app, ledgers, beside)
     _add_introspection(app)
-    _add_probes(app, engine, counting)
+    _add_readiness(app, engine, intake, beside)
+    _add_probes(app, counting)
     _add_errors(app)
     _describe(app)
-    book = Book(engine, counting, now)
-    app.add_middleware(Gate, door=door, book=book)
-    return Posting(app, intake=Intake(engine, door, ledgers.of, Answering(choices, counting)), book=book)
+    book = Book(engine, counting, now, beside)
+    app.add_middleware(Gate, door=door, book=book, beside=beside)
+    return Posting(app, intake=intake, book=book)
 
 
 def _describe(app: FastAPI) -> None:
@@ -95,8 +101,8 @@ def _describe(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 
 
-def _needs(scope: str) -> Callable[[Request], ApiKey]:
-    def check(request: Request) -> ApiKey:
+def _needs(scope: str) -> Callable[[Request], Awaitable[ApiKey]]:
+    async def check(request: Request) -> ApiKey:
         key: ApiKey = request.state.key
         if scope not in key.scopes:
             raise _Refused(403, "forbidden", f"missing scope: {scope}")
@@ -108,9 +114,9 @@ def _needs(scope: str) -> Callable[[Request], ApiKey]:
 _BEARER = [Security(HTTPBearer(auto_error=False, description="A key made with `dealsync ledger keys create`."))]
 
 
-def _add_lists(app: FastAPI, ledgers: _Ledgers, choices: Choices) -> None:
+def _add_lists(app: FastAPI, ledgers: _Ledgers, choices: Choices, beside: Beside) -> None:
     @app.get("/v1/deals", dependencies=_BEARER, responses=documents.LIST, summary="List deals, newest first")
-    def list_deals(
+    async def list_deals(
         key: Annotated[ApiKey, Depends(_needs("deals:read"))],
         limit: Annotated[int, Query(ge=1, description="At most 500.")] = 50,
         offset: Annotated[int | None, Query(ge=0, le=_FARTHEST)] = 0,
@@ -118,7 +124,7 @@ def _add_lists(app: FastAPI, ledgers: _Ledgers, choices: Choices) -> None:
         if limit > _LARGEST_PAGE and choices.limit_over_max == "400":
             raise _Refused(400, "invalid_request", f"limit: at most {_LARGEST_PAGE}")
         limit, offset = min(limit, _LARGEST_PAGE), offset or 0
-        page = ledgers.of(key.org).newest(limit, offset)
+        page = await beside.ask(partial(ledgers.of(key.org).newest, limit, offset))
         shown = [
             {
                 "id": deal.id,
@@ -134,20 +140,20 @@ def _add_lists(app: FastAPI, ledgers: _Ledgers, choices: Choices) -> None:
         return _json({"deals": shown, "pagination": {"limit": limit, "offset": offset, "next_offset": following}})
 
 
-def _add_history(app: FastAPI, ledgers: _Ledgers) -> None:
+def _add_history(app: FastAPI, ledgers: _Ledgers, beside: Beside) -> None:
     @app.get(
         "/v1/deals/{external_id:path}/events",
         dependencies=_BEARER,
         responses=documents.HISTORY,
         summary="The events of a deal, in their order",
     )
-    def history(
+    async def history(
         key: Annotated[ApiKey, Depends(_needs("deals:read"))],
         external_id: Annotated[str, Path(min_length=1)],
         limit: Annotated[int, Query(ge=1, le=_LARGEST_PAGE)] = 50,
         after: Annotated[int, Query(ge=0, le=_FARTHEST, description="The `sequence` of the last one seen.")] = 0,
     ) -> Response:
-        page = ledgers.of(key.org).history(external_id, limit, after)
+        page = await beside.ask(partial(ledgers.of(key.org).history, external_id, limit, after))
         if not page and not after:
             raise _Refused(404, "not_found", "no event of this deal was ever taken")
         shown = [{name: getattr(event, name) for name in event.__slots__} for event in page]
@@ -158,7 +164,7 @@ def _add_history(app: FastAPI, ledgers: _Ledgers) -> None:
 def _add_introspection(app: FastAPI) -> None:
     @app.get("/v1", include_in_schema=False)
     @app.get("/v1/", dependencies=_BEARER, responses=documents.INTROSPECT, summary="Who this key is, and what it may")
-    def introspect(request: Request) -> Response:
+    async def introspect(request: Request) -> Response:
         key: ApiKey = request.state.key
         return _json(
             {
@@ -175,18 +181,20 @@ def _add_introspection(app: FastAPI) -> None:
         )
 
 
-def _add_probes(app: FastAPI, engine: Engine, counting: Counting) -> None:
-    @app.get("/livez", include_in_schema=False)
-    async def livez() -> Response:
-        return _json({"alive": True})
-
+def _add_readiness(app: FastAPI, engine: Engine, intake: Intake, beside: Beside) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         try:
-            well = await run_in_threadpool(ready, engine)
+            well = not intake.hangs() and await beside.ask(partial(ready, engine), _READY_WITHIN_S)
         except Exception:
             well = False
         return _json({"ready": well}, 200 if well else 503)
+
+
+def _add_probes(app: FastAPI, counting: Counting) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        return _json({"alive": True})
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -74,7 +74,8 @@ def rebuild(settings: Settings) -> int:
 
 def service_app(settings: Settings) -> Any:
     """The ledger's HTTP service over the embedded ledger, as an ASGI application."""
-    return create_app(open_store(_embedded(settings)).engine, choices=settings.ledger.choices())
+    ledger = _embedded(settings).ledger
+    return create_app(open_store(settings).engine, choices=ledger.choices(), max_waiting=ledger.max_waiting)
 
 
 def keys_create(settings: Settings, name: str, scopes: list[str], org: str | None, rpm: int | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from connectors.registry import names
 from connectors.source import Options
 from connectors.times import Duration
-from ledger.choices import Choices
+from ledger.choices import MAX_WAITING, Choices
 from pipeline.addresses import base_address, broker_address, store_address
 from pipeline.faults import Unknown
 from pipeline.nearest import meant
@@ -22,7 +22,7 @@ from pipeline.secret import HOW, Secret, reference
 
 _OF_KIND = {
     "openquota": {"url", "api_key", "requests_per_minute"},
-    "embedded": {"conflict_status", "state_merge", "hide_deleted", "limit_over_max"},
+    "embedded": {"conflict_status", "state_merge", "hide_deleted", "limit_over_max", "max_waiting"},
 }
 """Keys of `[ledger]` that only one kind of ledger knows."""
 
@@ -126,7 +126,7 @@ class LedgerSettings(_Strict):
     """`[ledger]`: where events go. `url`, `api_key` and `requests_per_minute` belong to `openquota`.
 
     `conflict_status`, `state_merge`, `hide_deleted` and `limit_over_max` belong to `embedded`, see
-    `ledger.choices.Choices`.
+    `ledger.choices.Choices`; so does `max_waiting`, the requests with events that may wait for its database.
     """
 
     kind: Literal["embedded", "openquota"] = "embedded"
@@ -138,6 +138,7 @@ class LedgerSettings(_Strict):
     state_merge: Literal["replace", "merge"] = "replace"
     hide_deleted: bool = False
     limit_over_max: Literal["clamp", "400"] = "clamp"
+    max_waiting: int = Field(default=MAX_WAITING, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> LedgerSettings:

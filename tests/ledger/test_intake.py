@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -14,7 +15,7 @@ from ledger.admission import Admitted
 from ledger.answering import Answering
 from ledger.choices import CONTRACT
 from ledger.counting import Counting
-from ledger.door import Door
+from ledger.door import UNAVAILABLE, Door
 from ledger.embedded import EmbeddedLedger
 from ledger.intake import Answered, Intake
 from ledger.port import Receipt
@@ -40,11 +41,11 @@ class Picky(EmbeddedLedger):
         return super().take_within(tx, events)
 
 
-def intake(engine: Engine, ledger: type[EmbeddedLedger] = EmbeddedLedger) -> Intake:
+def intake(engine: Engine, ledger: type[EmbeddedLedger] = EmbeddedLedger, **more: int) -> Intake:
     def of(org: str) -> EmbeddedLedger:
         return ledger(engine, org=org, now=now)
 
-    return Intake(engine, Door(engine, lambda: 1_800_000_000.0), of, Answering(CONTRACT, Counting()))
+    return Intake(engine, Door(engine, lambda: 1_800_000_000.0), of, Answering(CONTRACT, Counting()), **more)
 
 
 def key(engine: Engine, org: str = "org_default", scopes: Sequence[str] = WRITE) -> str:
@@ -129,17 +130,88 @@ def test_what_is_refused_for_its_body_is_still_counted_and_told_its_limit(engine
     assert left == [999_999, 999_998, 999_997]
 
 
-def test_a_database_that_went_away_and_came_back_costs_one_answer_at_most(postgres_url: str):
+def test_sessions_that_were_cut_cost_nobody_an_answer(postgres_url: str):
     with engine_at(postgres_url) as engine:
         token, one = key(engine), intake(engine)
         assert statuses(asked(one, (token, post("a")))) == [201]
         with engine.begin() as tx:
-            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             tx.execute(text(f"{others} AND datname = current_database()"))
-        first = asked(one, (token, post("b")))
-        assert statuses(first) in ([201], [503])
-        assert statuses(asked(one, (token, post("b")))) in ([201], [200])
+        answers = asked(one, (token, post("b")), (token, post("c")))
+        assert statuses(answers) == [201, 201]
+        left = [int(dict(answer.reply.headers)[b"x-ratelimit-remaining"]) for answer in answers]
+        assert left == [999_998, 999_997]
+        assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1"), ("c", "c:1")]
+
+
+class Cut(EmbeddedLedger):
+    """A ledger whose session is lost once, after everything was sent: before the COMMIT, or after it."""
+
+    def __init__(self, engine: Engine, committed: bool) -> None:
+        super().__init__(engine, now=now)
+        self._engine_of_others, self._committed, self.attempts = engine, committed, 0
+
+    def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
+        self.attempts += 1
+        receipts = super().take_within(tx, events)
+        if self.attempts == 1 and self._committed:
+            roundtrips.ask(tx, ("COMMIT", ()))
+        if self.attempts == 1:
+            [[(pid,)]] = roundtrips.ask(tx, ("SELECT pg_backend_pid()", ()))
+            with self._engine_of_others.begin() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        return receipts
+
+
+@pytest.mark.parametrize(("committed", "status"), [(False, 201), (True, 200)], ids=["before", "after"])
+def test_a_session_that_is_lost_around_the_commit_is_tried_again_and_nothing_is_doubled(
+    postgres_url: str, committed: bool, status: int
+):
+    with engine_at(postgres_url) as engine:
+        token, ledger = key(engine), Cut(engine, committed)
+        one = Intake(engine, Door(engine, lambda: 1.8e9), lambda _: ledger, Answering(CONTRACT, Counting()))
+        answers = asked(one, (token, post("a")), (token, post("b")))
+        assert (statuses(answers), ledger.attempts) == ([status, status], 2)
+        left = [int(dict(answer.reply.headers)[b"x-ratelimit-remaining"]) for answer in answers]
+        assert left == [999_999, 999_998]
         assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1")]
+        assert verify(engine, "org_default").ok
+
+
+class Stuck(EmbeddedLedger):
+    """A ledger that hangs until it is let go; it tells when it has begun."""
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return super().take_within(tx, events)
+
+
+def test_those_for_whom_there_is_no_room_are_told_at_once_and_who_left_is_not_carried_out(engine: Engine):
+    token = key(engine)
+    one = intake(engine, Stuck, max_waiting=3)
+    Stuck.begun.clear()
+    Stuck.go_on.clear()
+
+    async def story() -> list[Answered]:
+        first = asyncio.create_task(one.ask(token, single(post("a"))))
+        await asyncio.to_thread(Stuck.begun.wait, 30)
+        stays, leaves = (asyncio.create_task(one.ask(token, single(post(name)))) for name in ("b", "c"))
+        await asyncio.sleep(0.01)
+        assert one.full()
+        refused = await one.ask(token, single(post("d")))
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        assert not one.full()
+        Stuck.go_on.set()
+        return [refused, await first, await stays]
+
+    refused, *taken = asyncio.run(story())
+    assert (refused.reply, refused.key) == (UNAVAILABLE, None)
+    assert statuses(taken) == [201, 201]
+    assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1")]
 
 
 class Late(EmbeddedLedger):

@@ -1,0 +1,65 @@
+"""Beside: what the service asks its database beside the intake, in threads that nobody has to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from ledger.port import LedgerUnavailable
+
+MOST = 40
+"""So many questions may be under way: where the database hangs, each of them holds a thread and a connection."""
+
+WITHIN_S = 10.0
+"""Seconds after which whoever asked is told to come back; most clients wait three times as long."""
+
+T = TypeVar("T")
+
+
+class Beside:
+    """Questions to the database, asked in threads beside the event loop.
+
+    They end with the process: a pool's threads would keep it from ending for as long as the database hangs.
+    """
+
+    def __init__(self) -> None:
+        self._under_way = 0
+
+    async def ask(self, call: Callable[[], T], within_s: float | None = WITHIN_S) -> T:
+        """What `call` returns or raises. Raises `LedgerUnavailable` when it takes too long, or too many are under way.
+
+        Whatever is asked then comes to its end unheard; what must not happen twice is waited for (None).
+        """
+        if self._under_way >= MOST:
+            raise LedgerUnavailable(f"{MOST} questions to the ledger's database are not answered yet")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._under_way += 1
+        threading.Thread(target=self._call, args=(call, answer), name="beside", daemon=True).start()
+        try:
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            raise LedgerUnavailable(f"the ledger's database did not answer within {within_s} s") from None
+
+    def _call(self, call: Callable[[], T], answer: asyncio.Future[T]) -> None:
+        fault: BaseException | None = None
+        found: Any = None
+        try:
+            found = call()
+        except BaseException as error:
+            fault = error
+        with suppress(RuntimeError):  # the server has ended: nobody waits any more
+            answer.get_loop().call_soon_threadsafe(self._tell, answer, found, fault)
+
+    def _tell(self, answer: asyncio.Future[T], found: T, fault: BaseException | None) -> None:
+        self._under_way -= 1
+        if answer.done():
+            return
+        if fault is None:
+            answer.set_result(found)
+        else:
+            answer.set_exception(fault)
