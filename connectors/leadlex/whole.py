@@ -124,13 +124,13 @@ class Wholeness:
 def left_out(lists: Lists, records: Sequence[Record]) -> frozenset[str] | None:
     """The claimed keys that the list leaves out of its rows; None where that could not be found out.
 
-    A key that is absent everywhere proves nothing: `currency` is absent where none was given. So a few rows that lack
-    the most are read by themselves and compared; won and lost ones first, since those have the most to show.
+    A key that is absent everywhere proves nothing: `currency` is absent where none was given. So a few of the fullest
+    rows are read by themselves and compared; won and lost ones first, since those have the most to show.
     """
     lacking = []
     for record in records[:_LOOKED_AT]:
         if absent := lists.claimed - _keys(record.raw):
-            lacking.append((not _ended(record.raw), -len(absent), absent, record))
+            lacking.append((not _ended(record.raw), len(absent), absent, record))
     lacking.sort(key=lambda one: one[:2])
     compared, missing = 0, frozenset[str]()
     for _, _, absent, record in lacking[:_SAMPLES]:

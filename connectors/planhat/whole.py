@@ -25,8 +25,9 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Wholeness:
     """Decides once a read whether the list's rows can be trusted to be whole, and completes them if not.
 
-    Absent fields prove nothing, since a deal without a close date has none either way. So the row that lacks most of
-    the claimed fields is read by itself, and compared (section 4 of the contract).
+    Absent fields prove nothing, since a deal without a close date has none either way. So where no row shows a claimed
+    field, the fullest rows are read by themselves, and compared (section 4 of the contract): one that was begun and not
+    filled in shows as little either way, whatever the list leaves out.
     """
 
     def __init__(self, lists: Lists, kind: Kind, known: str | None) -> None:
@@ -79,21 +80,22 @@ class Wholeness:
 
     def _judge(self, records: list[Record]) -> bool | None:
         """Whether rows are whole; None when the samples changed or went away between the two looks at them."""
-        lacking = []
-        for record in records[:_LOOKED_AT]:
-            if missing := self._claimed - _keys(record.raw):
-                lacking.append((missing, record))
-        if not lacking:
+        shown = [(record, _keys(record.raw)) for record in records[:_LOOKED_AT]]
+        unseen = self._claimed.difference(*(keys for _, keys in shown))
+        if not unseen:
             return True
-        lacking.sort(key=lambda pair: len(pair[0]), reverse=True)
-        for missing, record in lacking[:_SAMPLES]:
+        fullest = sorted(shown, key=lambda pair: len(self._claimed & pair[1]), reverse=True)
+        compared = False
+        for record, _ in fullest[:_SAMPLES]:
             try:
                 answer = self._lists.one(self._kind, record.source_id)
             except Unintelligible:
                 continue
             if isinstance(answer, Found) and record.version in (None, answer.record.version):
-                return not missing & _keys(answer.record.raw)
-        return None
+                compared = True
+                if unseen & _keys(answer.record.raw):
+                    return False
+        return True if compared else None
 
 
 def _keys(raw: bytes) -> frozenset[str]:

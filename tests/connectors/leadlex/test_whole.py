@@ -40,6 +40,17 @@ def test_keys_that_the_list_leaves_out_are_fetched_for_each_deal_that_changed():
     assert "closed_date" in json.loads(pulls.held[tenant.ids()[0]])
 
 
+def test_deals_that_bear_little_do_not_hide_what_the_list_leaves_out():
+    tenant = Tenant(15, thin_rows=True)
+    for bare in tenant.ids()[:3]:
+        tenant.edit(bare, status="won", closed_date="2026-03-01")
+        tenant.drop(bare, "related_company_id", "closed_date", "currency", "owner_user_id")
+    tenant.edit(tenant.ids()[3], status="won", closed_date="2026-03-01")
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    pulls.pull()
+    assert json.loads(pulls.held[tenant.ids()[3]])["closed_date"] == "2026-03-01"
+
+
 def test_a_deal_that_both_walks_show_is_completed_once():
     tenant = Tenant(15, thin_rows=True)
     pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
