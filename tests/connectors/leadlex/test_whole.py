@@ -46,7 +46,7 @@ def test_deals_that_bear_little_do_not_hide_what_the_list_leaves_out():
         tenant.edit(bare, status="won", closed_date="2026-03-01")
         tenant.drop(bare, "related_company_id", "closed_date", "currency", "owner_user_id")
     tenant.edit(tenant.ids()[3], status="won", closed_date="2026-03-01")
-    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED, page_size=100))
     pulls.pull()
     assert json.loads(pulls.held[tenant.ids()[3]])["closed_date"] == "2026-03-01"
 
