@@ -50,7 +50,7 @@ def findings(lists: Lists) -> Iterator[Finding]:
         yield _changes(lists, schema, listed)
         yield _stages(lists, schema or Schema())
         if listed.rows.records:
-            yield _single(lists, listed.rows.records[0])
+            yield _single(lists, max(listed.rows.records, key=_fullness))
     except Fault as fault:
         yield of_fault("schema", fault)
 
@@ -136,6 +136,12 @@ def _stages(lists: Lists, schema: Schema) -> Finding:
     message = f"won: {', '.join(options.won_stages)}; lost: {', '.join(options.lost_stages)}"
     message = f"{message}; the mapping has to name every other one: {', '.join(opened) or 'there is none'}"
     return Finding("stages", True, message[:1000])
+
+
+def _fullness(row: Record) -> tuple[bool, int]:
+    """A closed opportunity has the most to show: an open one lacks what the published single read leaves out."""
+    keys = said(row)
+    return "actual_close_date" in keys, len(keys)
 
 
 def _single(lists: Lists, row: Record) -> Finding:

@@ -129,6 +129,12 @@ def test_thin_single_reads_are_told():
     assert "leaves out name, stage" in finding.message
 
 
+def test_an_open_opportunity_first_in_the_list_does_not_hide_that_single_reads_leave_out_when_one_was_closed():
+    for seed in range(8):
+        made = Organization(30, seed=seed, thin_get=frozenset({"actual_close_date"}))
+        assert "leaves out actual_close_date" in found(made.reader())["single reads"].message
+
+
 def test_unreadable_rows_are_counted_with_an_example():
     made = Organization(9)
     made.raw(made.ids()[0], b"null")
