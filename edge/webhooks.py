@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from edge.counting import Counting
-from pipeline.receive import Delivery, Door, Headers, Intake, Outcome, Unproven
+from pipeline.receive import Delivery, Door, Headers, Intake, Outcome, Unproven, Waiting
 from pipeline.store.session import Store
 
 PATH = "/webhooks/"
@@ -24,8 +23,8 @@ BODY_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 6.0
 """Seconds: the time a body may take to come, and the time after which a sender hears 503 whatever the database does."""
 
-MAX_WAITING = 5_000
-"""More deliveries than that do not wait for a commit: their senders hear 503 and come back."""
+MAX_WAITING, MAX_BYTES = 5_000, 64 * MAX_BODY
+"""More deliveries than that, or larger ones in all, do not wait for a commit: their senders hear 503 and come back."""
 
 _WARN_EVERY_S = 60.0
 _JSON = (b"content-type", b"application/json")
@@ -63,8 +62,7 @@ class Webhooks:
         self._rung = rung
         self._counting = counting
         self._intake = Intake(store, self._settled)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pending: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
+        self._waiting = Waiting[Outcome]("failed", most=MAX_WAITING, most_bytes=MAX_BYTES, within_s=ANSWER_WITHIN_S)
         self._warned: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,9 +75,11 @@ class Webhooks:
                 raise _Refusal(405, "method")
             headers: Headers = scope["headers"]
             _check(headers, door)
+            if self._waiting.full or self._intake.busy_s() > ANSWER_WITHIN_S:
+                raise _Refusal(503, "unavailable")
             body = await _body(receive)
             delivery = self._admitted(door, headers, body)
-            outcome = await self._committed(delivery)
+            outcome = await self._waiting.answer(len(body), lambda place: self._intake.offer(place, delivery))
             if outcome == "failed":
                 raise _Refusal(503, "unavailable")
         except _Refusal as refusal:
@@ -108,22 +108,10 @@ class Webhooks:
             self._warned[connection] = moment
             log.warning("webhook.refused", connection=connection, reason=reason)
 
-    async def _committed(self, delivery: Delivery) -> Outcome:
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-            loop.call_later(1.0, self._expire)
-        if self._intake.waiting() > MAX_WAITING or self._intake.busy_s() > ANSWER_WITHIN_S:
-            return "failed"
-        waiting: asyncio.Future[Outcome] = loop.create_future()
-        self._pending.append((loop.time() + ANSWER_WITHIN_S, waiting))
-        self._intake.offer(waiting, delivery)
-        return await waiting
-
     def _settled(self, outcomes: Sequence[tuple[Any, Delivery, Outcome]]) -> None:
         """From the intake's thread: let the answers go, then ring."""
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
+        loop: asyncio.AbstractEventLoop = outcomes[0][0].get_loop()
+        if not loop.is_closed():
             loop.call_soon_threadsafe(self._tell, outcomes)
         rung = {self._names[one.connection_id] for _, one, outcome in outcomes if outcome != "failed"}
         if rung:
@@ -133,16 +121,6 @@ class Webhooks:
         for waiting, _, outcome in outcomes:
             if not waiting.done():
                 waiting.set_result(outcome)
-
-    def _expire(self) -> None:
-        """Whoever has waited too long hears 503, even if the database never answers again."""
-        assert self._loop is not None
-        moment = self._loop.time()
-        while self._pending and (self._pending[0][1].done() or self._pending[0][0] <= moment):
-            waiting = self._pending.popleft()[1]
-            if not waiting.done():
-                waiting.set_result("failed")
-        self._loop.call_later(1.0, self._expire)
 
 
 def _check(headers: Headers, door: Door) -> None:

@@ -27,7 +27,7 @@ class Waiting(Generic[T]):
         self._within_s = within_s
         self._requests = 0
         self._bytes = 0
-        self._pending: deque[tuple[float, asyncio.Future[T]]] = deque()
+        self._waits: deque[tuple[float, asyncio.Future[T]]] = deque()
         self._watched: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -43,7 +43,7 @@ class Waiting(Generic[T]):
         answer: asyncio.Future[T] = loop.create_future()
         self._requests += 1
         self._bytes += size
-        self._pending.append((loop.time() + self._within_s, answer))
+        self._waits.append((loop.time() + self._within_s, answer))
         if self._watched is not loop:
             self._watched = loop
             loop.call_later(_LOOKED_AT_EVERY_S, self._look, loop)
@@ -57,11 +57,11 @@ class Waiting(Generic[T]):
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """A look a second costs less than a timer for each request."""
         moment = loop.time()
-        while self._pending and (self._pending[0][1].done() or self._pending[0][0] <= moment):
-            answer = self._pending.popleft()[1]
+        while self._waits and (self._waits[0][1].done() or self._waits[0][0] <= moment):
+            answer = self._waits.popleft()[1]
             if not answer.done():
                 answer.set_result(self._late)
-        if self._pending:
+        if self._waits:
             loop.call_later(_LOOKED_AT_EVERY_S, self._look, loop)
         else:
             self._watched = None

@@ -17,6 +17,7 @@ from sqlalchemy import Connection as Database
 from connectors.hints import Webhooks
 from connectors.registry import source as source_named
 from connectors.signatures import Headers, Reason, Unproven, Verifier, tolerating
+from ledger.waiting import Waiting
 from pipeline.faults import SettingsError, StoreUnavailable
 from pipeline.sections import Webhook
 from pipeline.store import connections, inbox
@@ -24,7 +25,7 @@ from pipeline.store.inbox import Delivery
 from pipeline.store.session import Store, translated
 from pipeline.wiring import App
 
-__all__ = ["Delivery", "Door", "Headers", "Intake", "Outcome", "Reason", "Unproven", "doors"]
+__all__ = ["Delivery", "Door", "Headers", "Intake", "Outcome", "Reason", "Unproven", "Waiting", "doors"]
 
 log = structlog.get_logger()
 
@@ -119,10 +120,6 @@ class Intake:
     def offer(self, ticket: object, delivery: Delivery) -> None:
         """Have a delivery committed; `settled` is told of it under `ticket`."""
         self._waiting.put((ticket, delivery))
-
-    def waiting(self) -> int:
-        """How many deliveries wait for the commit after the one under way."""
-        return self._waiting.qsize()
 
     def busy_s(self) -> float:
         """How long the commit under way has taken, in seconds; 0 when there is none."""
