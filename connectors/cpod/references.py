@@ -17,6 +17,9 @@ from connectors.source import Entry, Record
 PERSONS = "/api/v1/people/persons"
 """Where people are listed when the members of the tenant cannot be (section 8)."""
 
+_DELETED_TOO = {"include_deleted": "true", "includeDeleted": "true"}
+_NO_QUOTE: dict[str, Any] = {"id": None, "value": None, "currency": None, "status": None}
+
 _PAGE = 1000
 
 
@@ -29,7 +32,7 @@ def entries(lists: Lists, name: str) -> Iterator[Sequence[Entry]]:
         case "contacts":
             return _each(lists, f"{crm}/contacts", _contact)
         case "quotes":
-            return _each(lists, f"{crm}/quotes", _quote)
+            return _quoted(lists, f"{crm}/quotes")
         case "line_items":
             return _summed(lists, f"{crm}/line-items")
         case "users":
@@ -65,22 +68,59 @@ def _users(lists: Lists) -> Iterator[Sequence[Entry]]:
             yield [entry for fields in people for entry in _person(fields)]
 
 
+def _told_once(lists: Lists, path: str) -> Iterator[tuple[Record, dict[str, Any]]]:
+    """Every record of a list once, however often its pages come, with its fields; deleted ones where the list shows
+    them, since they tell that a deal has nothing left. A parameter that shows nothing else is not used.
+    """
+    for asked in (_DELETED_TOO, {}):
+        living, seen = False, set[str]()
+        try:
+            for step in Walk(lists, path, asked, None, Place()).steps():
+                for record in step.sheet.rows.records:
+                    if record.source_id in seen:
+                        continue
+                    seen.add(record.source_id)
+                    living = living or not record.deleted
+                    if (fields := _fields(record.raw)) is not None and isinstance(fields.get("deal_id"), str):
+                        yield record, fields
+        except TurnedDown as no:
+            if not asked:
+                raise Unintelligible(f"GET {path} answered {no.status} to a request for its first page") from None
+            continue
+        if living:
+            return
+
+
 def _summed(lists: Lists, path: str) -> Iterator[Sequence[Entry]]:
-    """Count and exact total per deal. The items of a deal lie anywhere in the list, so what is held is one count and
-    one total for each deal that has any, whatever their number.
+    """Count and exact total per deal; of one whose items are all deleted, none. The items of a deal lie anywhere in the
+    list, so what is held is one count and one total for each deal that has any, and the ids of the items.
     """
     sums: dict[str, tuple[int, Decimal | None]] = {}
-    for records in _rows(lists, path):
-        for record in records:
-            fields = _fields(record.raw)
-            deal = None if fields is None or record.deleted else fields.get("deal_id")
-            if fields is not None and isinstance(deal, str):
-                count, total = sums.get(deal, (0, Decimal()))
-                worth = _worth(fields)
-                sums[deal] = (count + 1, None if total is None or worth is None else total + worth)
+    for record, fields in _told_once(lists, path):
+        count, total = sums.setdefault(fields["deal_id"], (0, Decimal()))
+        if not record.deleted:
+            worth = _worth(fields)
+            sums[fields["deal_id"]] = (count + 1, None if total is None or worth is None else total + worth)
+    yield from _paged({deal: {"count": count, "total": total} for deal, (count, total) in sums.items()})
+
+
+def _quoted(lists: Lists, path: str) -> Iterator[Sequence[Entry]]:
+    """The primary quote, under its deal; the others are offers that nobody is paid on. A deal that has such ones only
+    is told to have none: else what it had once would be looked up for ever.
+    """
+    primary: dict[str, dict[str, Any]] = {}
+    for record, fields in _told_once(lists, path):
+        primary.setdefault(fields["deal_id"], _NO_QUOTE)
+        if fields.get("is_primary") is True and not record.deleted:
+            told = _taken(fields, ("value", "currency", "status"))
+            primary[fields["deal_id"]] = {"id": fields["id"], **told}
+    yield from _paged(primary)
+
+
+def _paged(told: Mapping[str, Mapping[str, Any]]) -> Iterator[Sequence[Entry]]:
     page: list[Entry] = []
-    for deal, (count, total) in sums.items():
-        page.append(_entry(deal, {"count": count, "total": total}))
+    for deal, fields in told.items():
+        page.append(_entry(deal, fields))
         if len(page) == _PAGE:
             yield page
             page = []
@@ -102,14 +142,6 @@ def _user(fields: Mapping[str, Any]) -> Entry:
 def _person(fields: Mapping[str, Any]) -> Iterable[Entry]:
     known = dict.fromkeys(filter(None, (_text(fields["id"]), _text(fields.get("external_id")))))
     return [_entry(key, {"name": _name(fields), "email": _text(fields.get("email"))}) for key in known]
-
-
-def _quote(fields: Mapping[str, Any]) -> Entry | None:
-    """The primary quote, under its deal; the others are offers that nobody is paid on."""
-    deal = fields.get("deal_id")
-    if not isinstance(deal, str) or fields.get("is_primary") is not True or fields.get("is_deleted") is True:
-        return None
-    return _entry(deal, {"id": fields["id"], **_taken(fields, ("value", "currency", "status"))})
 
 
 def _worth(fields: Mapping[str, Any]) -> Decimal | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import pytest
 
 from connectors.cpod import SOURCE
 from connectors.faults import Denied, Unintelligible
-from connectors.simulated_wire import refused, saying
+from connectors.simulated_wire import Request, refused, saying
 from tests.connectors.cpod.reading import Tenant
 
 
@@ -101,6 +102,55 @@ def test_a_line_item_that_cannot_be_read_leaves_the_total_unknown(odd: dict[str,
     tenant.tables["line-items"].put(item("a", 1, total=10))
     tenant.tables["line-items"].put(item("a", 2, **odd))
     assert told(tenant, "line_items") == {"a": {"count": 2, "total": None}}
+
+
+@pytest.mark.parametrize("style", [{}, {"paging": "page"}, {"envelope": "legacy_people"}])
+def test_a_line_item_counts_once_however_often_its_page_is_read(style: dict[str, Any]):
+    """A cursor that dies begins the list again, and numbered pages that moved are looked at again."""
+    tenant = Tenant(0, **style)
+    table, asked = tenant.tables["line-items"], count(1)
+    for number in range(60):
+        table.put(item("a", number, total=1, created_at=f"2026-03-01T10:{number:02}:00.000Z"))
+
+    def in_the_middle(request: Request) -> bool:
+        if not request.path.endswith("line-items") or next(asked) != 6:
+            return False
+        table.remove("li-59")
+        return not style
+
+    tenant.faults.sometimes(1.0, refused(400), where=in_the_middle)
+    assert told(tenant, "line_items")["a"]["count"] in (59, 60)
+
+
+@pytest.mark.parametrize("deleted", ["include_deleted", "includeDeleted"])
+def test_a_deal_that_has_lost_its_line_items_and_its_primary_quote_is_told_to_have_none(deleted: Any):
+    tenant = Tenant(30, include_deleted=deleted)
+    deal = tenant.ids()[-1]
+    assert told(tenant, "quotes")[deal]["value"] is not None
+    for name in ("quotes", "line-items"):
+        table = tenant.tables[name]
+        table.put(item(deal, 1, total=10, value=10, is_primary=True))
+        for row in [row for row in table.readable() if row["deal_id"] == deal]:
+            table.put(row | {"is_deleted": True})
+    assert told(tenant, "line_items")[deal] == {"count": 0, "total": 0}
+    assert told(tenant, "quotes")[deal] == {"id": None, "value": None, "currency": None, "status": None}
+    assert len(told(tenant, "quotes")) == 30
+
+
+def test_a_quote_that_is_primary_no_longer_is_not_the_deals_quote_any_more():
+    tenant = Tenant(5, include_deleted=None)
+    for quote in list(tenant.tables["quotes"].readable()):
+        tenant.tables["quotes"].put(quote | {"is_primary": False})
+    assert {entry["value"] for entry in told(tenant, "quotes").values()} == {None}
+
+
+@pytest.mark.parametrize("switches", [{"only_deleted": True}, {"refuse_unknown_params": True, "include_deleted": None}])
+def test_a_parameter_that_shows_deleted_rows_alone_or_is_refused_takes_no_line_item_away(switches: dict[str, Any]):
+    tenant = Tenant(30, **switches)
+    table = tenant.tables["line-items"]
+    table.put(item("gone", 1, total=3) | {"is_deleted": True})
+    found = told(tenant, "line_items")
+    assert {deal: sums for deal, sums in found.items() if deal != "gone"} == told(Tenant(30), "line_items")
 
 
 def test_a_list_that_is_turned_down_is_a_fault():
