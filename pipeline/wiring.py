@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from mappings.mapper import Mapper
 from pipeline import settings as configuration
 from pipeline.faults import SettingsError, StoreUnready
 from pipeline.mapping_files import mapping_of, rules_of
+from pipeline.memory import ready_for_pages
 from pipeline.permits import Office, lane_of
 from pipeline.settings import Settings
 from pipeline.store import connections, schema
@@ -152,8 +152,7 @@ def open_app(
 
     An SQLite store is created and migrated here; another one must be ready, or `StoreUnready` is raised.
     """
-    # A page makes tens of thousands of objects that die with it and form no cycles: look for cycles less often.
-    gc.set_threshold(100_000, 20, 20)
+    ready_for_pages()
     store = open_store(settings)
     try:
         ledger = open_ledger(settings, store)
