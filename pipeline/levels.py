@@ -9,7 +9,19 @@ from typing import TypeAlias
 from sqlalchemy import Connection
 
 from pipeline import schedule
-from pipeline.store import ages, backfills, connections, held, hints, inbox, incidents, outbox, parking, pauses
+from pipeline.store import (
+    ages,
+    backfills,
+    connections,
+    held,
+    hints,
+    inbox,
+    incidents,
+    outbox,
+    parking,
+    pauses,
+    references,
+)
 from pipeline.store.session import now
 from pipeline.wiring import App
 
@@ -27,6 +39,7 @@ LEVELS = {
     "parked": "Records and events that need a person.",
     "held": "Events of runs that deleted too much, which a person must release or discard.",
     "paused": "1 while a person has paused the connection.",
+    "lacking": "Kinds of reference data that the source refuses to show, although it shows the deals.",
     "stopped": "1 while the connection is left alone because its source refuses us.",
     "backfills_running": "Backfills that are not through.",
     "backfill_chunks_failed": "Chunks that failed, of backfills that were not cancelled.",
@@ -80,6 +93,7 @@ def _numbers(tx: Connection, instant: float) -> dict[str, Numbers]:
         "last_pull_timestamp_seconds": {number: _moment(at) for number, at in ages.pulled(tx).items()},
         "parked": parking.counts(tx),
         "held": held.counts(tx),
+        "lacking": {number: len(refused) for number, refused in references.refusals(tx).items()},
         "paused": dict.fromkeys(pauses.all_of_them(tx), 1.0),
         "backfills_running": backfills.running(tx),
         "backfill_chunks_failed": backfills.chunks_failed(tx),

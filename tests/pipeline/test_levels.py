@@ -18,6 +18,8 @@ from pipeline.levels import BUDGET_LEFT, INCIDENTS, LEVELS, levels
 from pipeline.pause import pause
 from pipeline.publish import publish
 from pipeline.pull import pull
+from pipeline.store import connections, references
+from pipeline.store.references import ReadRow
 from pipeline.store.session import later, now
 from pipeline.sweep import sweep
 from pipeline.wiring import App
@@ -119,6 +121,16 @@ def test_what_waits_for_a_person_is_told(open_world: Callable[..., App], crm: Pl
     pause(app, NAME, ANN)
     found = told(app)
     assert (found["parked"], found["paused"], found["held"]) == (1, 1, 0)
+
+
+def test_what_a_source_refuses_to_show_beside_its_deals_is_told(app: App):
+    pull(app, NAME)
+    with app.store.write() as tx:
+        row = connections.find(tx, NAME)
+        assert row is not None
+        for name, why in (("users", "403"), ("accounts", "403"), ("quotes", None)):
+            references.note(tx, ReadRow(row.id, name, None, False, False, why))
+    assert told(app)["lacking"] == 2
 
 
 def test_a_backfill_is_told_while_it_runs_and_while_chunks_of_it_failed(app: App, crm: PlanhatSimulator):
