@@ -29,15 +29,15 @@ def account_of(settings: Settings, connection: str) -> str:
     return settings.connection(connection).account or connection
 
 
-def limits_of(settings: Settings, account: str) -> list[Limit]:
-    """The limits of an account: for each window, the least that any of its connections states."""
-    limits: dict[tuple[float, bool], Limit] = {}
+def limits_of(settings: Settings) -> dict[str, list[Limit]]:
+    """The limits of each account, by its name: for each window, the least that any of its connections states."""
+    limits: dict[str, dict[tuple[float, bool], Limit]] = {}
     for name, connection in settings.connections.items():
-        if (connection.account or name) == account:
-            for limit in connection.options.limits():
-                window = limit.seconds, limit.aligned
-                limits[window] = min(limit, limits.get(window, limit))
-    return list(limits.values())
+        known = limits.setdefault(connection.account or name, {})
+        for limit in connection.options.limits():
+            window = limit.seconds, limit.aligned
+            known[window] = min(limit, known.get(window, limit))
+    return {account: list(known.values()) for account, known in limits.items()}
 
 
 class Office:
@@ -55,7 +55,7 @@ class Office:
     def permits(self, connection: str, lane: Lane, epoch: Callable[[], float] | None = None) -> Permits:
         """What a reader of the connection takes its permits from. `epoch` takes the place of the keeper's clock."""
         account = account_of(self._settings, connection)
-        limits = limits_of(self._settings, account)
+        limits = limits_of(self._settings)[account]
         purse: Purse = AccountPurse(self._store, account, epoch)
         if self._keeper is not None:
             purse = self._keeper.purse(purse, account, limits, epoch)
@@ -69,8 +69,8 @@ class Office:
             known = all_of_them(tx)
             instant = datetime.fromisoformat(now(tx)).timestamp() if epoch is None else epoch()
         found = {}
-        for account in sorted({account_of(self._settings, name) for name in self._settings.connections}):
-            own, limits = known.get(account, Spending()), limits_of(self._settings, account)
+        for account, limits in sorted(limits_of(self._settings).items()):
+            own = known.get(account, Spending())
             parts = [free_now(own, instant, limits)]
             if self._keeper is not None and own.loan:
                 purse = AccountPurse(self._store, account, epoch)

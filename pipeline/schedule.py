@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -29,7 +30,8 @@ FIRST_BACKOFF, LONGEST_BACKOFF = timedelta(minutes=1), timedelta(hours=1)
 
 LONGEST_PUBLISH_BACKOFF = timedelta(minutes=5)
 _PUBLISH_BACKOFF = timedelta(seconds=15)
-_LOOKED_AT = 8
+_LOOKED_AT = 6
+"""More failures than these are waited for no longer."""
 
 
 class Due(NamedTuple):
@@ -80,6 +82,23 @@ def least_interval(chosen: settings.Connection) -> timedelta:
     return max(chosen.pull_every, chosen.options.least_interval())
 
 
+class Seen(NamedTuple):
+    """What the store says of all connections at one moment: everything that is decided by, but for the settings.
+
+    `rows` are by name; `paused` and `first_pulls` (when a connection's first pull began) by its number; what a person
+    has asked for (`wanted`) and the `histories`, the last attempt first, by number and verb; `held` are the leases that
+    somebody holds.
+    """
+
+    at: str
+    rows: Mapping[str, ConnectionRow]
+    paused: Collection[int]
+    wanted: Collection[tuple[int, str]]
+    held: Collection[str]
+    histories: Mapping[tuple[int, str], Sequence[Attempt]]
+    first_pulls: Mapping[int, str]
+
+
 def due(app: App) -> list[Due]:
     """What should be started now: pulls, sweeps and reconciles by their intervals, fetches, backfills and the publisher
     when something waits.
@@ -87,79 +106,87 @@ def due(app: App) -> list[Due]:
     Of a connection's own verbs the one that has waited longest. A connection that was never pulled is due at once. One
     whose source refuses us is left alone until a run by hand succeeds, a paused one until it is resumed. What a person
     has asked for is a run by hand: it goes first, and is done once. So is a backfill: one that is refused stops itself.
-    Nothing is written: a message sent twice finds the lease taken, or nothing left to do.
+    Nothing is written: a message sent twice finds the lease taken, or nothing left to do. The store is asked as often
+    for a thousand connections as for one.
     """
     with app.store.read() as tx:
-        instant = now(tx)
-        moment = datetime.fromisoformat(instant)
-        known = {row.name: row for row in connections.all_of_them(tx)}
-        paused = pauses.all_of_them(tx)
-        planned = _planned(tx, app, known, paused.keys())
-        found = []
-        for name in sorted(app.settings.connections):
-            waiting = [one for one in planned if one.connection == name and one.at is not None and one.at <= moment]
-            found += [Due(one.verb, name) for one in sorted(waiting, key=_since)[:1]]
-        unread, wanted = inbox.connections_waiting(tx), hints.due(tx, instant)
-        for name in app.settings.connections:
-            row = known.get(name)
-            left_alone = row is None or row.state == "refused" or row.id in paused
-            if row is not None and (row.id in unread or (row.id in wanted and not left_alone)):
-                found.append(Due("fetch", name))
-            if row is not None and row.id not in paused and backfills.due(tx, row.id, instant):
-                found.append(Due("backfill", name))
-        if _publish_due(tx, instant, moment):
-            found.append(Due("publish", ""))
-    return found
-
-
-def planned(app: App, tx: Connection) -> dict[str, list[Planned]]:
-    """For each configured connection when each of its verbs is due, for whoever looks."""
-    known = {row.name: row for row in connections.all_of_them(tx)}
-    found = _planned(tx, app, known, pauses.all_of_them(tx).keys())
-    return {name: [one for one in found if one.connection == name] for name in app.settings.connections}
-
-
-def _planned(tx: Connection, app: App, known: Mapping[str, ConnectionRow], paused: Iterable[int]) -> list[Planned]:
-    busy, wanted = leases.held(tx), asked.unanswered(tx)
-    still = set(paused)
+        seen = _seen(tx)
+        unread, hinted = inbox.connections_waiting(tx), hints.due(tx, seen.at)
+        begun = backfills.connections_due(tx, seen.at)
+        publish = [Due("publish", "")] if _publish_due(tx, seen) else []
+    moment = datetime.fromisoformat(seen.at)
     found = []
-    for name, chosen in sorted(app.settings.connections.items()):
-        row = known.get(name)
-        stopped = "" if row is None else "paused" if row.id in still else "refused" if row.state == "refused" else ""
-        for verb in VERBS:
-            by_hand = row is not None and (row.id, verb) in wanted
-            if stopped and not by_hand:
-                found.append(Planned(verb, name, None, stopped))
-            elif f"connection {name}" in busy:
-                found.append(Planned(verb, name, None, "a run is under way"))
-            elif by_hand:
-                found.append(Planned(verb, name, _BEFORE_ALL))
-            else:
-                found.append(_of_verb(tx, verb, name, chosen, row))
-    return found
+    for plans in planned(app.settings.connections, seen).values():
+        waiting = [(one.at, one) for one in plans if one.at is not None and one.at <= moment]
+        found += [Due(one.verb, one.connection) for _, one in sorted(waiting, key=itemgetter(0))[:1]]
+    for name in app.settings.connections:
+        row = seen.rows.get(name)
+        if row is None:
+            continue
+        left_alone = row.state == "refused" or row.id in seen.paused
+        if row.id in unread or (row.id in hinted and not left_alone):
+            found.append(Due("fetch", name))
+        if row.id in begun and row.id not in seen.paused:
+            found.append(Due("backfill", name))
+    return found + publish
 
 
-def _of_verb(tx: Connection, verb: str, name: str, chosen: settings.Connection, row: ConnectionRow | None) -> Planned:
-    least = least_interval(chosen)
-    every = max(least, getattr(chosen, f"{verb}_every"))
+def look_ahead(app: App, tx: Connection) -> dict[str, list[Planned]]:
+    """For each configured connection when each of its verbs is due, for whoever looks."""
+    return planned(app.settings.connections, _seen(tx))
+
+
+def planned(configured: Mapping[str, settings.Connection], seen: Seen) -> dict[str, list[Planned]]:
+    """For each connection, by name, when each of its verbs is due, as follows from what was seen."""
+    return {name: [_plan(verb, name, chosen, seen) for verb in VERBS] for name, chosen in sorted(configured.items())}
+
+
+def _plan(verb: str, name: str, chosen: settings.Connection, seen: Seen) -> Planned:
+    row = seen.rows.get(name)
+    stopped = "" if row is None else "paused" if row.id in seen.paused else "refused" if row.state == "refused" else ""
+    by_hand = row is not None and (row.id, verb) in seen.wanted
+    if stopped and not by_hand:
+        return Planned(verb, name, None, stopped)
+    if f"connection {name}" in seen.held:
+        return Planned(verb, name, None, "a run is under way")
+    if by_hand:
+        return Planned(verb, name, _BEFORE_ALL)
     if row is None:
         at_once = verb == "pull"
         return Planned(verb, name, _LONG_AGO if at_once else None, "" if at_once else "waits for the first pull")
-    history = [_attempt(run) for run in runs.latest(tx, verb, row.id, _LOOKED_AT)]
-    if history:
-        return Planned(verb, name, next_start(f"{name} {verb}", every, least, history))
-    if verb != "reconcile":
-        return Planned(verb, name, _LONG_AGO if verb == "pull" else _NOT_SO_LONG_AGO)
-    began = runs.first_started(tx, row.id)
-    if began is None:
-        return Planned(verb, name, None, "waits for the first pull")
-    return Planned(verb, name, next_start(f"{name} {verb}", every, least, [Attempt(0, _moment(began), False)]))
+    return _by_interval(verb, row, chosen, seen)
 
 
-def _publish_due(tx: Connection, instant: str, moment: datetime) -> bool:
+def _by_interval(verb: str, row: ConnectionRow, chosen: settings.Connection, seen: Seen) -> Planned:
+    history = seen.histories.get((row.id, verb), ())
+    if not history and verb != "reconcile":
+        return Planned(verb, row.name, _LONG_AGO if verb == "pull" else _NOT_SO_LONG_AGO)
+    if not history:
+        began = seen.first_pulls.get(row.id)
+        if began is None:
+            return Planned(verb, row.name, None, "waits for the first pull")
+        history = [Attempt(0, _moment(began), False)]
+    return Planned(
+        verb,
+        row.name,
+        next_start(f"{row.name} {verb}", getattr(chosen, f"{verb}_every"), least_interval(chosen), history),
+    )
+
+
+def _seen(tx: Connection) -> Seen:
+    """Leases are looked at before runs: one that ends meanwhile must not look like one whose process has died."""
+    at, held, wanted = now(tx), leases.held(tx), asked.unanswered(tx)
+    rows = {row.name: row for row in connections.all_of_them(tx)}
+    latest = runs.histories(tx, VERBS, _LOOKED_AT)
+    histories = {of: [_attempt(run) for run in past] for of, past in latest.items()}
+    paused, first_pulls = pauses.all_of_them(tx).keys(), runs.first_started(tx, "pull")
+    return Seen(at, rows, paused, wanted, held, histories, first_pulls)
+
+
+def _publish_due(tx: Connection, seen: Seen) -> bool:
     """Whether an event may be sent; after failures the ledger is given time that doubles with each."""
     waits_until = outbox.next_due(tx)
-    if waits_until is None or waits_until > instant or "publish" in leases.held(tx):
+    if waits_until is None or waits_until > seen.at or "publish" in seen.held:
         return False
     history = runs.latest(tx, "publish", None, _LOOKED_AT)
     failures = sum(1 for _ in takewhile(_failed, history))
@@ -167,7 +194,7 @@ def _publish_due(tx: Connection, instant: str, moment: datetime) -> bool:
         return True
     bound: timedelta = min(LONGEST_PUBLISH_BACKOFF, _PUBLISH_BACKOFF * 2**failures)
     started_at = _moment(history[0]["started_at"])
-    return moment >= started_at + bound * _share(f"publish {history[0]['id']}")
+    return _moment(seen.at) >= started_at + bound * _share(f"publish {history[0]['id']}")
 
 
 def _failed(run: Mapping[str, Any]) -> bool:
@@ -175,19 +202,14 @@ def _failed(run: Mapping[str, Any]) -> bool:
     return str(run["state"]) == "failed" and run["reason"] != str(Interrupted())
 
 
-def _attempt(run: Mapping[str, Any]) -> Attempt:
+def _attempt(run: runs.Past) -> Attempt:
     """A run that is still marked as running although nobody holds its lease has died."""
-    return Attempt(run["id"], _moment(run["started_at"]), run["state"] in ("failed", "abandoned", "running"))
+    return Attempt(run.id, _moment(run.started_at), run.state in runs.UNHAPPY)
 
 
 def _share(name: str) -> float:
     """A number from 0 to 1, the same for the same name."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6]) / 2**48
-
-
-def _since(one: Planned) -> datetime:
-    assert one.at is not None
-    return one.at
 
 
 def _moment(text: str) -> datetime:

@@ -18,10 +18,10 @@ def status(app: App) -> dict[str, Any]:
     """Each configured connection with its state, its last success and what waits; then the ledger."""
     with app.store.read() as tx:
         instant = now(tx)
-        next_starts, paused, waits = schedule.planned(app, tx), pauses.all_of_them(tx), held.counts(tx)
+        next_starts, paused, waits = schedule.look_ahead(app, tx), pauses.all_of_them(tx), held.counts(tx)
         known = {row.name: row for row in connections.all_of_them(tx)}
         deals, waiting, parked = projection.counts(tx), outbox.waiting(tx), parking.counts(tx)
-        verified, lacking = windows.verified(tx), lacks(tx)
+        verified, lacking, drifts = windows.verified(tx), lacks(tx), drifting.counts(tx)
         shown = []
         for name, settings in sorted(app.settings.connections.items()):
             row = known.get(name)
@@ -40,7 +40,7 @@ def status(app: App) -> dict[str, Any]:
                     "held": waits.get(number, 0),
                     "paused": paused[number]._asdict() if number in paused else None,
                     "next": {one.verb: _next(one, instant) for one in next_starts[name]},
-                    "drift": len(drifting.listed(tx, number)) if row else 0,
+                    "drift": drifts.get(number, 0),
                     "verified_through": verified[number].verified_through if number in verified else None,
                     "reconciled_at": verified[number].checked_at if number in verified else None,
                 }

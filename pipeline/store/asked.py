@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, func, select
 
 from ledger import bulk
 from pipeline.store.operator_tables import asked
@@ -15,8 +15,8 @@ def want(tx: Connection, connection_id: int, verb: str, at: str) -> None:
 
 
 def unanswered(tx: Connection) -> set[tuple[int, str]]:
-    """Connection and verb of what was asked for and has not begun since."""
-    begun = exists().where(
-        runs.c.connection_id == asked.c.connection_id, runs.c.kind == asked.c.verb, runs.c.started_at > asked.c.asked_at
-    )
-    return {(row[0], row[1]) for row in tx.execute(select(asked.c.connection_id, asked.c.verb).where(~begun))}
+    """Connection and verb of what was asked for and has not begun since, as the latest run of each says."""
+    same = runs.c.connection_id == asked.c.connection_id, runs.c.kind == asked.c.verb
+    latest = select(runs.c.started_at).where(*same).order_by(runs.c.id.desc()).limit(1).scalar_subquery()
+    waiting = func.coalesce(latest, "") <= asked.c.asked_at
+    return {(row[0], row[1]) for row in tx.execute(select(asked.c.connection_id, asked.c.verb).where(waiting))}

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Text, and_, cast, exists, func, insert, literal, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from connectors.chunks import ChunkPlan
 from connectors.source import Cursor
@@ -221,15 +222,19 @@ def since_resumed(tx: Connection, row: BackfillRow) -> tuple[int, int]:
 
 def due(tx: Connection, connection_id: int, instant: str) -> list[int]:
     """Running backfills of a connection that nobody works on and that may be gone on with."""
+    found = select(backfills.c.id).where(backfills.c.connection_id == connection_id, _is_due(instant))
+    return list(tx.execute(found.order_by(backfills.c.id)).scalars())
+
+
+def connections_due(tx: Connection, instant: str) -> set[int]:
+    """The connections that have such a backfill."""
+    return set(tx.execute(select(backfills.c.connection_id).distinct().where(_is_due(instant))).scalars())
+
+
+def _is_due(instant: str) -> ColumnElement[bool]:
     name = literal(lease_name("")) + cast(backfills.c.id, Text)
     held = exists().where(leases.c.name == name, leases.c.expires_at > instant)
-    found = select(backfills.c.id).where(
-        backfills.c.connection_id == connection_id,
-        backfills.c.state == "running",
-        backfills.c.due_at <= instant,
-        ~held,
-    )
-    return list(tx.execute(found.order_by(backfills.c.id)).scalars())
+    return and_(backfills.c.state == "running", backfills.c.due_at <= instant, ~held)
 
 
 def running(tx: Connection) -> dict[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from ledger import bulk
 from pipeline.store.tables import drift
@@ -22,3 +22,11 @@ def listed(tx: Connection, connection_id: int) -> list[dict[str, Any]]:
     of_connection = select(drift.c.path, drift.c.records, drift.c.first_seen, drift.c.last_seen)
     of_connection = of_connection.where(drift.c.connection_id == connection_id)
     return [dict(row) for row in tx.execute(of_connection.order_by(drift.c.records.desc())).mappings()]
+
+
+def counts(tx: Connection) -> dict[int, int]:
+    """How many unclaimed keys the records of each connection have."""
+    return {
+        row[0]: row[1]
+        for row in tx.execute(select(drift.c.connection_id, func.count()).group_by(drift.c.connection_id))
+    }

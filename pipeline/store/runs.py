@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Text, cast, func, insert, literal, select, true, union_all, update
 
 from pipeline.store.session import later
-from pipeline.store.tables import runs
+from pipeline.store.tables import connections, runs
 from pipeline.summary import Counts, Summary
 
 LONGEST = timedelta(days=1)
 """No run that shares its connection with others takes longer."""
+
+UNHAPPY = ("failed", "abandoned", "running")
+"""States of a run that did not come to its end, or has not yet."""
 
 COUNTS = (*(count.name for count in fields(Counts) if count.name != "flags"), "published")
 
@@ -67,7 +71,36 @@ def listed(
     return [dict(row) for row in tx.execute(found).mappings()]
 
 
-def first_started(tx: Connection, connection_id: int) -> str | None:
-    """When the first pull of a connection began."""
-    first = select(runs.c.started_at).where(runs.c.kind == "pull", runs.c.connection_id == connection_id)
-    return tx.execute(first.order_by(runs.c.id).limit(1)).scalar_one_or_none()
+class Past(NamedTuple):
+    """A run as far as the schedule asks."""
+
+    id: int
+    state: str
+    started_at: str
+
+
+def histories(tx: Connection, kinds: Sequence[str], limit: int) -> dict[tuple[int, str], list[Past]]:
+    """The latest runs of each connection and kind, at most `limit`, the last one first; by its number and the kind.
+
+    One value for each, which leaves PostgreSQL no join to plan: given one, it read all the runs there ever were.
+    """
+    kind = union_all(*(select(literal(one).label("kind")) for one in kinds)).subquery()
+    said = (cast(runs.c.id, Text) + " " + runs.c.state + " " + runs.c.started_at).label("said")
+    latest = select(said).where(runs.c.connection_id == connections.c.id, runs.c.kind == kind.c.kind)
+    few = latest.order_by(runs.c.id.desc()).limit(limit).correlate(connections, kind).subquery()
+    history = select(func.aggregate_strings(few.c.said, ",")).scalar_subquery()
+    found = select(connections.c.id, kind.c.kind, history).select_from(connections.join(kind, true()))
+    return {(row[0], row[1]): _pasts(row[2]) for row in tx.execute(found) if row[2] is not None}
+
+
+def _pasts(history: str) -> list[Past]:
+    """In the order of the runs, which no database promises to keep where it strings them together."""
+    each = (one.split(" ") for one in history.split(","))
+    return sorted((Past(int(number), state, at) for number, state, at in each), reverse=True)
+
+
+def first_started(tx: Connection, kind: str) -> dict[int, str]:
+    """When the first run of a kind began of each connection that had one, by the connection's number."""
+    first = select(runs.c.started_at).where(runs.c.kind == kind, runs.c.connection_id == connections.c.id)
+    found = select(connections.c.id, first.order_by(runs.c.id).limit(1).scalar_subquery())
+    return {row[0]: row[1] for row in tx.execute(found) if row[1] is not None}

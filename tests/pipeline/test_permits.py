@@ -109,8 +109,8 @@ def opened(
 def test_an_account_is_named_or_is_the_connection_and_has_the_least_limits_of_all_who_use_it(tmp_path: Path):
     config = loaded(tmp_path, "sqlite:///x.db")
     assert [account_of(config, name) for name in ("one", "acme", "other")] == ["acme", "acme", "other"]
-    assert sorted(limits_of(config, "acme")) == [Limit(12, MINUTE), Limit(5000, HOUR)]
-    assert limits_of(config, "other") == [Limit(200, MINUTE)]
+    assert sorted(limits_of(config)["acme"]) == [Limit(12, MINUTE), Limit(5000, HOUR)]
+    assert limits_of(config)["other"] == [Limit(200, MINUTE)]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from connectors.faults import Refused
 from connectors.leadlex.simulated_switches import Switches
@@ -23,7 +25,7 @@ from pipeline.pause import pause, resume
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import reconcile
-from pipeline.schedule import JITTER, LONGEST_JITTER, Attempt, Due, next_start
+from pipeline.schedule import JITTER, LONGEST_JITTER, VERBS, Attempt, Due, next_start
 from pipeline.status import status
 from pipeline.store import connections, leases, runs
 from pipeline.store.session import later, now
@@ -126,6 +128,55 @@ def test_nothing_is_started_beside_a_run_that_is_under_way(app: App):
         shown = status(app)["connections"][0]["next"]["pull"]
         assert shown == {"at": None, "why": "a run is under way"}
     assert names(app) == [Due("pull", NAME)]
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_a_run_that_ends_while_somebody_looks_is_not_taken_for_one_that_died(app: App, place: int):
+    """Wherever among the questions it ends: one that died is tried again long before its interval is over."""
+    with app.store.write() as tx:
+        row = connections.enrol(tx, NAME, "planhat")
+        for verb in VERBS:
+            runs.end(tx, runs.start(tx, verb, row.id, now(tx)), "done", now(tx))
+        sweeping = runs.start(tx, "sweep", row.id, later(now(tx), -timedelta(hours=1)))
+    with ExitStack() as stack:
+        stack.enter_context(leases.hold(app.store, f"connection {NAME}"))
+        asked = 0
+
+        def end_it(*_: object) -> None:
+            nonlocal asked
+            asked += 1
+            if asked == place:
+                with app.store.write() as tx:
+                    runs.end(tx, sweeping, "done", now(tx))
+                stack.close()
+
+        event.listen(app.store.engine, "after_cursor_execute", end_it)
+        assert names(app) == []
+
+
+def lookout(**changes: Any) -> schedule.Seen:
+    """One connection that was pulled, swept and reconciled just now, and whatever is different."""
+    row = connections.ConnectionRow(3, NAME, "planhat", "ok", None, None, None)
+    histories = {(3, verb): [Attempt(7, T, False)] for verb in VERBS}
+    seen = schedule.Seen(T.isoformat(), {NAME: row}, set(), set(), set(), histories, {3: T.isoformat()})
+    return seen._replace(**changes)
+
+
+def test_what_is_planned_follows_from_what_was_seen_and_the_settings_alone(app: App):
+    chosen = app.settings.connection(NAME)
+
+    def plan(**changes: Any) -> list[tuple[str, str]]:
+        (plans,) = schedule.planned({NAME: chosen}, lookout(**changes)).values()
+        return [(one.verb, one.why or ("due" if one.at is not None and one.at <= T else "later")) for one in plans]
+
+    assert plan() == [("pull", "later"), ("sweep", "later"), ("reconcile", "later")]
+    assert plan(rows={}) == [("pull", "due"), *[(verb, "waits for the first pull") for verb in VERBS[1:]]]
+    assert plan(histories={}) == [("pull", "due"), ("sweep", "due"), ("reconcile", "later")]
+    assert plan(histories={}, first_pulls={})[2] == ("reconcile", "waits for the first pull")
+    assert plan(paused={3}, wanted={(3, "sweep")}) == [("pull", "paused"), ("sweep", "due"), ("reconcile", "paused")]
+    assert {why for _, why in plan(held={f"connection {NAME}"}, wanted={(3, "pull")})} == {"a run is under way"}
+    long_ago = {(3, "pull"): [Attempt(7, T - timedelta(days=1), False)]}
+    assert plan(histories=long_ago)[0] == ("pull", "due")
 
 
 def test_a_small_quota_stretches_the_interval(app: App, monkeypatch: pytest.MonkeyPatch):
@@ -239,8 +290,7 @@ def test_when_work_is_due_next_can_be_seen(app: App):
     with app.store.read() as tx:
         row = connections.find(tx, NAME)
         assert row is not None
-        began = runs.first_started(tx, row.id)
-        assert began is not None
+        began = runs.first_started(tx, "pull")[row.id]
         assert later(began, timedelta(minutes=5)) <= shown["next"]["pull"]["at"] <= later(began, timedelta(minutes=5.5))
         assert shown["next"]["sweep"]["at"] <= now(tx), "overdue is now"
         assert shown["next"]["reconcile"]["at"] >= later(began, timedelta(hours=24))
