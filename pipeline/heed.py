@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import Connection
 
-from connectors.faults import Fault, RateLimited, Unintelligible
+from connectors.faults import Fault, RateLimited, Unavailable, Unintelligible
 from connectors.source import Absent, Found, Record
 from connectors.times import shifted
 from ledger.port import LedgerFault
@@ -150,19 +150,36 @@ def _seen(row: DealRow, hint: Wanted) -> bool:
 
 
 def _look_at(run: Run, wanted: list[Wanted]) -> None:
+    """Look at each record. A source that does not answer is left alone; a record that it never answers for holds up no
+    other: only after two in a row, or with nothing else to go by, is the source itself to blame.
+    """
+    unanswered: Unavailable | None = None
+    answered = False
     for place, one in enumerate(wanted):
         try:
             _look(run, one)
+            answered, unanswered = True, None
         except Unintelligible as fault:
-            run.summary.notes.append(f"{one.source_id}: {fault}")
-            _put_off(run, run.scope.connection_id, one, fault)
+            _note_put_off(run, one, fault)
         except (Fault, PipelineFault, LedgerFault) as fault:
+            alone = type(fault) is Unavailable and unanswered is None and len(wanted) > 1
+            if isinstance(fault, Unavailable) and alone:
+                unanswered = fault
+                _note_put_off(run, one, fault)
+                continue
             for other in wanted[place:]:
                 _put_off(run, run.scope.connection_id, other, fault)
             raise
         except Exception as bug:
             log.exception("heed.crashed", source_id=one.source_id, times=one.crashes + 1)
             _put_off_crashed(run, one, type(bug).__name__)
+    if unanswered is not None and not answered:
+        raise unanswered
+
+
+def _note_put_off(run: Run, one: Wanted, fault: Fault) -> None:
+    run.summary.notes.append(f"{one.source_id}: {fault}")
+    _put_off(run, run.scope.connection_id, one, fault)
 
 
 def _look(run: Run, one: Wanted) -> None:

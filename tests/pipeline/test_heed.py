@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from connectors.faults import Refused, Unavailable
 from connectors.planhat.simulator import PlanhatSimulator
+from connectors.simulated_wire import refused
 from pipeline import schedule
 from pipeline.heed import heed, needing
 from pipeline.listen import listen
@@ -37,6 +38,7 @@ from tests.pipeline.world import NAME, amounts, history, rows
 def app(open_world: Callable[..., App], crm: PlanhatSimulator) -> App:
     app = open_world(crm, connection=WEBHOOK)
     pull(app, NAME)
+    crm.log.clear()
     return app
 
 
@@ -276,9 +278,13 @@ def test_a_source_that_refuses_us_is_left_alone_and_its_hints_are_kept(app: App,
 
 
 class Away(httpx.BaseTransport):
-    """Nobody answers."""
+    """Nobody answers; `asked` are the paths."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.add(request.url.path)
         raise httpx.ConnectError("refused", request=request)
 
 
@@ -297,6 +303,33 @@ def test_during_an_outage_a_hint_waits_and_is_not_taken_for_shown_late(app: App,
     time_passes(app)
     heed(app, NAME)
     assert (amounts(app, one)[-1], hinted(app)) == (1_200, [])
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_deal_that_the_source_never_answers_for_holds_up_no_other(app: App, crm: PlanhatSimulator, place: int):
+    changed = crm.ids()[:4]
+    for one in changed:
+        crm.edit(one, total=12)
+        deliver(app, saying(one))
+    crm.faults.sometimes(1.0, refused(500), where=lambda request: request.path.endswith(changed[place]))
+    summary = heed(app, NAME)
+    assert summary is not None
+    assert any(changed[place] in note for note in summary.notes)
+    assert hinted(app) == [changed[place]]
+    assert [amounts(app, one)[-1] for one in changed if one not in hinted(app)] == [1_200] * 3
+
+
+def test_a_source_that_does_not_answer_twice_in_a_row_is_left_alone(app: App, crm: PlanhatSimulator):
+    changed = crm.ids()[:4]
+    for one in changed:
+        crm.edit(one, total=12)
+        deliver(app, saying(one))
+    away = Away()
+    app.transports = {NAME: away}
+    with pytest.raises(Unavailable):
+        heed(app, NAME)
+    assert hinted(app) == sorted(changed)
+    assert len(away.asked) == 2
 
 
 def test_a_hint_that_comes_while_its_deal_is_looked_at_is_looked_at_again(app: App, crm: PlanhatSimulator):
