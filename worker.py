@@ -8,7 +8,10 @@ import sys
 import threading
 from typing import Any
 
-from celery import Celery
+import structlog
+from celery import Celery, Task
+from celery.bootsteps import StartStopStep
+from celery.exceptions import WorkerShutdown
 from celery.signals import (
     after_task_publish,
     heartbeat_sent,
@@ -16,12 +19,16 @@ from celery.signals import (
     worker_ready,
     worker_shutting_down,
 )
+from celery.worker import state
+from celery.worker.request import Request
 from kombu import Queue
 
 from pipeline import alive, tasks
 from pipeline.faults import SettingsError
 from pipeline.observe import configure
 from pipeline.settings import Settings, load
+
+log = structlog.get_logger()
 
 QUEUES = ("hint", "pull", "publish", "backfill", "maintenance")
 ENDS_WITHIN_S = 4.0
@@ -31,6 +38,67 @@ TICK_EVERY_S = float(os.environ.get("DEALSYNC_TICK_EVERY_S", "15"))
 TICK_LASTS_S = 4 * TICK_EVERY_S
 """Ticks do not pile up while nobody works; but where workers are so busy that each waits for longer than the next takes
 to come, they must not all expire unread: nothing would be started or rescued until the rush is over."""
+
+LISTENS_EVERY_S = float(os.environ.get("DEALSYNC_LISTENS_EVERY_S", "10"))
+"""A worker looks so often whether it still hears its queues: deaf, it ends within a minute or so."""
+
+
+class Taken(Request):  # type: ignore[misc]
+    """A message that a worker has in hand.
+
+    Celery logs that it could not be acknowledged, and goes on; but then it counts as in hand for good, and with as many
+    of them as it has processes a worker on Redis asks for no more, so does not even notice that it was cut off. Here
+    that is what it is, the loss of the broker: the worker connects anew, and has nothing in hand.
+    """
+
+    def __init__(self, message: Any, **given: Any) -> None:
+        super().__init__(message, **{**given, "connection_errors": ()})  # those are the errors that it would swallow
+
+
+class Verb(Task):  # type: ignore[misc]
+    """What every task of ours is."""
+
+    Request = Taken
+
+
+class Hearing(StartStopStep):  # type: ignore[misc]
+    """Ends a worker that goes deaf, from whatever cause: whoever supervises it begins it anew."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    _looking: Any = None
+
+    def start(self, consumer: Any) -> None:
+        """Look at regular times as long as this connection to the broker lasts."""
+        self._ear = alive.Ear()
+        self._looking = consumer.timer.call_repeatedly(LISTENS_EVERY_S, self._look, (consumer,))
+
+    def stop(self, consumer: Any) -> None:
+        """Look no more."""
+        if self._looking is not None:  # a connection may be lost before it has begun
+            consumer.timer.cancel(self._looking)
+
+    def _look(self, consumer: Any) -> None:
+        idle = not state.reserved_requests and not state.active_requests
+        queue = _waits(consumer) if idle else None
+        if self._ear.deaf(taken=state.all_total_count[0], waits=queue is not None):
+            log.error(
+                "worker.deaf", queue=queue, reason="messages wait, and this worker takes none: it ends, to be restarted"
+            )
+            raise WorkerShutdown(os.EX_UNAVAILABLE)
+
+
+def _waits(consumer: Any) -> str | None:
+    """One of a worker's queues in which a message is known to wait. A broker that does not answer tells of none."""
+    channel = consumer.task_consumer.channel
+    for queue in consumer.task_consumer.queues:
+        try:
+            if channel.queue_declare(queue.name, passive=True).message_count:
+                return str(queue.name)
+        except consumer.channel_errors:
+            continue  # on Redis a queue that is empty is none
+        except consumer.connection_errors:
+            return None
+    return None
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -77,8 +145,9 @@ def build() -> Celery:
         sys.exit(f"dealsync: {error}")
     if settings.broker.url == "none":
         sys.exit('dealsync: broker.url is "none": workers need a broker; without one, run the commands themselves')
-    celery = Celery("dealsync", include=[tasks.__name__])
+    celery = Celery("dealsync", include=[tasks.__name__], task_cls=Verb)
     celery.conf.update(options(settings))
+    celery.steps["consumer"].add(Hearing)
     celery.set_default()
     return celery
 

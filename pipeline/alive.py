@@ -1,7 +1,8 @@
 """Alive: a worker or beat says again and again that it lives, and `python -m pipeline.alive 60` asks whether it has.
 
 It listens on nothing that could be probed, so it touches a file, which `DEALSYNC_ALIVE_FILE` names, and tells systemd's
-watchdog where there is one. Whoever hangs, is frozen or has lost its broker for good does neither.
+watchdog where there is one. Whoever hangs, is frozen or has lost its broker for good does neither. A worker that goes
+round and takes no message any more finds that out itself, by its `Ear`, and ends.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 FILE = "DEALSYNC_ALIVE_FILE"
@@ -36,6 +38,28 @@ def lives(environ: Mapping[str, str], within_s: float) -> bool:
         return time.time() - Path(environ[FILE]).stat().st_mtime <= within_s
     except (KeyError, OSError):
         return False
+
+
+@dataclass(slots=True)
+class Ear:
+    """Judges by looks at regular times whether a worker still hears its queues.
+
+    One that has nothing in hand takes a message within a second. So it is deaf when at each of `patience` looks in a
+    row a message waited and nothing had been taken since the look before. Looks are counted, not seconds: whoever was
+    kept from looking, by a broker that is away, has missed nothing.
+    """
+
+    patience: int = 6
+    _taken: int = -1
+    _missed: int = 0
+
+    def deaf(self, *, taken: int, waits: bool) -> bool:
+        """Judge after another look: `taken` counts the messages taken so far, `waits` says that nothing is in hand
+        and a message is known to wait.
+        """
+        self._missed = self._missed + 1 if waits and taken == self._taken else 0
+        self._taken = taken
+        return self._missed >= self.patience
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, wraps
+from typing import Any
 
 import structlog
 from celery import Celery, current_app, shared_task
@@ -27,7 +29,7 @@ from pipeline.wiring import App, open_app
 log = structlog.get_logger()
 
 EXPECTED = (Fault, PipelineFault, LedgerFault)
-"""Faults that are no bug: logged without a traceback. The work is found again in the database, not in the message."""
+"""Faults that are no bug. The work is found again in the database, not in the message."""
 
 PATIENCE_S = 5.0
 """A task does not sit out an outage: it ends, and the next tick rings again."""
@@ -36,62 +38,79 @@ _held_open = ExitStack()
 """Keeps this process's app open: what nobody holds is collected, and takes the ledger's threads along."""
 
 
-@shared_task(name="pull", queue="pull", throws=EXPECTED)
+def task_of(verb: str, *, queue: str) -> Callable[[Callable[..., None]], Any]:
+    """Make a function the task of a verb, for which is rung in `queue`.
+
+    A fault that is no bug ends it with a line of our own: Celery's line for it would carry the traceback. Somebody
+    else who is doing the same is as good as doing it. Any other error is left to Celery, traceback and all.
+    """
+
+    def made(do: Callable[..., None]) -> Any:
+        @wraps(do)
+        def task(**ids: object) -> str:
+            try:
+                do(**ids)
+            except Busy:
+                log.debug("busy", verb=verb, **ids)
+                return "busy"
+            except EXPECTED as fault:
+                log.warning("failed", verb=verb, **ids, reason=str(fault))
+                return "failed"
+            return "done"
+
+        return shared_task(name=verb, queue=queue)(task)
+
+    return made
+
+
+@task_of("pull", queue="pull")
 def pull(*, connection: str, **_: object) -> None:
     """Pull one connection, then ring for its events."""
     pull_connection(_app(), connection)
     ring("publish")
 
 
-@shared_task(name="sweep", queue="pull", throws=EXPECTED)
+@task_of("sweep", queue="pull")
 def sweep(*, connection: str, **_: object) -> None:
     """Sweep one connection, then ring for its events."""
     sweep_connection(_app(), connection)
     ring("publish")
 
 
-@shared_task(name="reconcile", queue="pull", throws=EXPECTED)
+@task_of("reconcile", queue="pull")
 def reconcile(*, connection: str, **_: object) -> None:
     """Compare one connection with the ledger; nothing is repaired."""
     reconcile_connection(_app(), connection)
 
 
-@shared_task(name="fetch", queue="hint", throws=EXPECTED)
+@task_of("fetch", queue="hint")
 def fetch(*, connection: str, **_: object) -> None:
     """Fetch the deals that deliveries of a connection hinted at, then ring for their events."""
     heed(_app(), connection)
     ring("publish")
 
 
-@shared_task(name="backfill", queue="backfill", throws=EXPECTED)
+@task_of("backfill", queue="backfill")
 def backfill(*, connection: str, **_: object) -> None:
     """Read one chunk of a connection's backfill, then ring for the next and for the events."""
-    try:
-        more = backfill_work.work_on(_app(), connection)
-    except Busy:
-        log.debug("backfill.busy")
-        return
-    if more:
+    if backfill_work.work_on(_app(), connection):
         ring("backfill", connection=connection)
     ring("publish")
 
 
-@shared_task(name="preview", queue="backfill", throws=EXPECTED)
+@task_of("preview", queue="backfill")
 def preview(*, backfill: str, **_: object) -> None:
     """Find out what a backfill that is planned would do; nothing lands."""
     look_ahead(_app(), int(backfill))
 
 
-@shared_task(name="publish", queue="publish", throws=EXPECTED)
+@task_of("publish", queue="publish")
 def publish(**_: object) -> None:
-    """Send what the outbox holds. Somebody already sending is as good as sending."""
-    try:
-        publish_events(_app())
-    except Busy:
-        log.debug("publish.busy")
+    """Send what the outbox holds."""
+    publish_events(_app())
 
 
-@shared_task(name="tick", queue="maintenance", throws=EXPECTED)
+@task_of("tick", queue="maintenance")
 def tick(**_: object) -> None:
     """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget old deliveries."""
     for work in schedule.due(_app()):

@@ -215,15 +215,15 @@ class Messages:
 class Rewriting(Ear):
     """Rewrites the commands of a Redis-protocol client, whole commands at a time."""
 
-    def __init__(self, messages: Messages) -> None:
-        self._messages, self._rest = messages, b""
+    def __init__(self, changed: Callable[[list[bytes]], list[bytes]]) -> None:
+        self._changed, self._rest = changed, b""
 
     def up(self, data: bytes) -> bytes:
         self._rest += data
         said = b""
         while (found := _command(self._rest)) is not None:
             command, self._rest = found
-            said += _encoded(self._messages(command))
+            said += _encoded(self._changed(command))
         return said
 
 
