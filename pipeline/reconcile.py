@@ -16,7 +16,8 @@ from connectors.times import shifted
 from deals.events import Cause
 from pipeline.batch import Batch
 from pipeline.compare import Difference, Light, Pending, Sight, judge
-from pipeline.reconcile_sides import read_ledger, read_projection, read_source
+from pipeline.reconcile_reading import Reading, forget, read_source, resume
+from pipeline.reconcile_sides import read_ledger, read_projection
 from pipeline.reconcile_windows import Window, of_difference, tally, verified_through
 from pipeline.run import Run, running
 from pipeline.store import checkpoints, connections, sides, windows
@@ -98,29 +99,39 @@ def reconcile(app: App, connection: str, *, repair: bool = False, progress: Prog
     Nothing lands, unless `repair`: then records that the pulls have missed are applied, and deals that the ledger has
     lost or changed get another event with their present state, all with the cause `repair`; `publish` sends them, and
     the next reconcile says whether they helped. A deal that only the ledger has is never deleted by this.
+    A run that was cut off is gone on with: what it has read of the source is kept, and not asked for again.
     Raises as `sweep` does, and a `LedgerFault` when the ledger cannot be read.
     """
     currency = app.settings.ledger.currency
-    with running(app, connection, "reconcile", progress=progress) as run, sides.opened(app.store) as laid:
-        reading_source = run.store.now()
-        doubts = read_source(run, laid, currency, keep_raw=repair)
-        reading_ledger = run.store.now()
-        read_ledger(app, run, laid)
-        read_projection(run, laid, currency, reading_ledger)
-        if not laid.count(sides.ledger) and not laid.count(sides.projection) and not run.summary.read:
-            doubts = []  # nobody has any deal: that is agreement
-        run.summary.doubts = doubts
-        light = Light(_last_pull(run), reading_source, witness=not doubts)
-        findings = Findings()
-        for sight in laid.sights(run.scope.connection_id, (sides.source, sides.projection, sides.ledger)):
-            findings.take(sight, light, currency)
-        tally(laid, findings.windows)
-        mark = _record(run, findings)
-        if repair:
-            mend(run, laid, findings.differences)
+    with running(app, connection, "reconcile", progress=progress) as run:
+        reading = read_source(run, resume(run, currency, keep_raw=repair))
+        with sides.opened(app.store, run.scope.connection_id) as laid:
+            findings = _compared(app, run, laid, reading)
+            mark = _record(run, findings)
+            if repair:
+                mend(run, laid, findings.differences)
+        forget(run)
     _note(run, findings, repair)
     in_order = sorted(findings.windows.values(), key=lambda window: (window.month == "", window.month))
     return Reconciliation(run.summary, run.scope.prefix, in_order, findings.differences, findings.pending, mark)
+
+
+def _compared(app: App, run: Run, laid: Sides, reading: Reading) -> Findings:
+    """Lay ledger and projection beside what was read of the source, and judge every deal that may differ."""
+    currency = reading.currency
+    reading_ledger = run.store.now()
+    read_ledger(app, run, laid)
+    read_projection(run, laid, currency, reading_ledger)
+    doubts = reading.speaks_against(laid)
+    if not laid.count(sides.ledger) and not laid.count(sides.projection) and not reading.read:
+        doubts = []  # nobody has any deal: that is agreement
+    run.summary.doubts = doubts
+    light = Light(_last_pull(run), reading.started_at, witness=not doubts)
+    findings = Findings()
+    for sight in laid.sights(run.scope.connection_id, (sides.source, sides.projection, sides.ledger)):
+        findings.take(sight, light, currency)
+    tally(laid, findings.windows)
+    return findings
 
 
 def mend(run: Run, laid: Sides, differences: Iterable[Difference]) -> None:

@@ -1,18 +1,13 @@
-"""Reconcile's reading: source, ledger and projection laid side by side, each streamed, nothing landed."""
+"""Reconcile's reading of ledger and projection, laid beside what was read of the source, each streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
 
-from connectors.source import Page
-from deals.identity import digest, state_bytes
 from ledger import bulk
-from mappings.outcome import Mapped
-from pipeline.ahead import ahead
-from pipeline.batch import Seen
 from pipeline.compare import flat, is_tombstone
 from pipeline.run import Run
 from pipeline.store import sides as store_sides
@@ -22,22 +17,6 @@ from pipeline.store.tables import deals, events, hints, outbox, receipts
 from pipeline.wiring import App
 
 _CHUNK = 500
-
-
-def read_source(run: Run, sides: Sides, currency: str, *, keep_raw: bool) -> list[str]:
-    """Read the source completely and map its records; what speaks against its witness of absence.
-
-    `keep_raw` keeps the records themselves as well, for whoever wants to land them.
-    """
-    doubts: list[str] = []
-    for page in ahead(run.reader.everything(run.checkpoint("pull"))):
-        doubts += page.doubts
-        if any(bad.source_id is None for bad in page.spoiled):
-            doubts.append("a record without a readable id was among those read")
-        sides.put(store_sides.source, list(_records(run, page, currency, keep_raw)))
-    if sides.count(store_sides.source) == 0:
-        doubts.append("the source showed no deals at all")
-    return list(dict.fromkeys(doubts))
 
 
 def read_ledger(app: App, run: Run, sides: Sides) -> None:
@@ -62,23 +41,6 @@ def read_projection(run: Run, sides: Sides, currency: str, reading_ledger: str) 
         for chunk in bulk.in_chunks(_believed(tx, run, reading_ledger), _CHUNK):
             rows = [(*row(one[0], one[1], one[2], currency), *one[3:]) for one in chunk]
             sides.put(store_sides.projection, rows)
-
-
-def _records(run: Run, page: Page, currency: str, keep_raw: bool) -> Iterable[tuple[Any, ...]]:
-    """The rows of a page: a state where the record can be mapped, none where it cannot or says that it is gone."""
-    seen = [Seen(record, digest(record.raw)) for record in page.records]
-    found = run.look_over(page, seen)
-    for record, name in seen:
-        reading = found.get(name)
-        state = state_bytes(reading.state).decode() if isinstance(reading, Mapped) and not record.deleted else None
-        readable = record.deleted or state is not None
-        raw = record.raw if keep_raw else None
-        told = (readable, record.deleted, record.kind, record.version, page.requested_at, name, raw)
-        yield (*row(record.source_id, state, state is not None, currency), *told)
-    for bad in page.spoiled:
-        if bad.source_id is not None:
-            told = (False, False, "", None, page.requested_at, digest(bad.raw), None)
-            yield (*row(bad.source_id, None, False, currency), *told)
 
 
 def _believed(tx: Connection, run: Run, reading_ledger: str) -> Iterator[tuple[Any, ...]]:

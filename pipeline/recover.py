@@ -13,7 +13,8 @@ import structlog
 from ledger import bulk
 from pipeline.compare import Difference, Held, Light, judge
 from pipeline.reconcile import BATCH, land
-from pipeline.reconcile_sides import read_ledger, read_source
+from pipeline.reconcile_reading import begin, forget, read_source
+from pipeline.reconcile_sides import read_ledger
 from pipeline.refer import read_references
 from pipeline.run import Run, running
 from pipeline.store import connections, leases, projection, rebuilding, sides
@@ -72,17 +73,21 @@ def recover(app: App, connection: str, *, send: bool = False, progress: Progress
         if send:
             stack.enter_context(leases.hold(app.store, "publish"))
         run = stack.enter_context(running(app, connection, "recover", progress=progress))
-        laid = stack.enter_context(sides.opened(app.store))
         read_references(run, whole=True)  # a null where the ledger holds a name would be told as a change
-        doubts = read_source(run, laid, app.settings.ledger.currency, keep_raw=send)
+        # A restored store may hold a part of an older read: nothing is gone on with here.
+        reading = read_source(run, begin(run, app.settings.ledger.currency, keep_raw=send))
+        laid = stack.enter_context(sides.opened(app.store, run.scope.connection_id))
         read_ledger(app, run, laid)
         run.summary.doubts = []
+        doubts = reading.speaks_against(laid)
         run.summary.notes += [f"what only the ledger has may be there all the same: {doubt}" for doubt in doubts]
         differences = _differences(run, laid)
         withdrawn, adopted = _rebuild(app, run, laid) if send else (0, 0)
         if send:
             _land_everything(run, laid, differences)
-        return Recovery(run.summary, run.scope.prefix, send, laid.count(sides.ledger), adopted, withdrawn, differences)
+        held = laid.count(sides.ledger)
+        forget(run)
+        return Recovery(run.summary, run.scope.prefix, send, held, adopted, withdrawn, differences)
 
 
 def _differences(run: Run, laid: Sides) -> list[Difference]:

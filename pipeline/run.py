@@ -122,15 +122,19 @@ class Run:
             circuit = self.circuit.beware(tx, suspects)
         self.circuit = circuit
 
-    def look_over(self, page: Page, seen: Sequence[Seen]) -> Readings:
-        """What the mapping makes of the page's records, given with the digests of their bytes; nothing lands."""
+    @contextmanager
+    def looking_over(self, page: Page, seen: Sequence[Seen]) -> Iterator[tuple[Step, Readings]]:
+        """What the mapping makes of the page's records, given with the digests of their bytes; none of them lands.
+
+        What is written meanwhile is one transaction with the counts.
+        """
         with self.landing(page) as step:
             self.define(step.tx, page.fields)
             found = readings(step.tx, self.scope, seen)
             mapped = sum(one.record.deleted or isinstance(found[one.digest], Mapped) for one in seen)
             read = len(seen) + len(page.spoiled)
             step.add(Counts(read=read, unchanged=mapped, out_of_scope=read - mapped))
-            return found
+            yield step, found
 
     def seconds(self) -> float:
         """How long the run has taken."""

@@ -10,8 +10,11 @@ from pipeline.faults import StoreUnready
 from pipeline.store.backfill_tables import backfills
 from pipeline.store.budget_tables import budgets
 from pipeline.store.operator_tables import audits
+from pipeline.store.side_tables import source_sides
 
-assert backfills.metadata is budgets.metadata is audits.metadata  # every module of tables has to be imported
+assert (
+    backfills.metadata is budgets.metadata is audits.metadata is source_sides.metadata
+)  # every module of tables has to be imported
 STORE = Schema("store", "pipeline.store:migrations", "store_alembic_version", audits.metadata)
 
 

@@ -1,8 +1,9 @@
-"""Sides: what source, projection and ledger hold of a connection, laid side by side in temporary tables.
+"""Sides: what source, projection and ledger hold of a connection, laid side by side.
 
-The tables live in one database session of their own and go with it, however it ends. Nothing of the store is written.
-A million deals cost disk, not memory; a read of hours holds no transaction open. Amounts of any size are added up
-exactly on both databases: each is stored as three numbers of twelve digits.
+The source's side is laid down in the store, page by page, and outlives the run that reads it: that is what takes hours.
+The other two are temporary tables of one database session, and go with it, however it ends. A million deals cost
+disk, not memory. Amounts of any size are added up exactly on both databases: each is stored as three numbers of twelve
+digits.
 """
 
 from __future__ import annotations
@@ -12,58 +13,30 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    func,
-    select,
-    text,
-)
+from sqlalchemy import Boolean, Column, Connection, MetaData, Table, Text, delete, func, select, text
 
 from connectors.source import Record
 from deals.identity import decode_json, digest
 from ledger import bulk
 from pipeline.compare import Face, Held, Read, Sight, face
 from pipeline.store.session import Store, translated
+from pipeline.store.side_tables import of_every_side, of_the_source, source_sides
 
 BUCKETS = 256
 """Into so many parts each month is cut: only parts whose digests differ are looked at deal by deal."""
 
 _LIMB = 10**12
 
-_metadata = MetaData()
+_temporary = MetaData()
+
+source = Table("source_side", MetaData(), *of_every_side(), *of_the_source())
+"""One connection's part of `source_sides`, as a view of the session."""
 
 
 def _side(name: str, *more: Column[Any]) -> Table:
-    return Table(
-        name,
-        _metadata,
-        Column("source_id", Text, primary_key=True),
-        Column("state", Text),
-        Column("alive", Boolean),
-        Column("month", Text),
-        Column("bucket", Integer),
-        *(Column(name, BigInteger) for name in ("d0", "d1", "d2")),
-        *(Column(name, Text) for name in ("currency", "stage", "owner")),
-        *(Column(name, BigInteger) for name in ("a0", "a1", "a2")),
-        *more,
-        prefixes=["TEMPORARY"],
-    )
+    return Table(name, _temporary, *of_every_side(), *more, prefixes=["TEMPORARY"])
 
 
-source = _side(
-    "source_side",
-    *(Column(name, Boolean) for name in ("readable", "deleted")),
-    *(Column(name, Text) for name in ("kind", "version", "observed_at")),
-    *(Column(name, LargeBinary) for name in ("raw_digest", "raw")),
-)
 projection = _side(
     "projection_side",
     *(Column(name, Text) for name in ("version", "observed_at")),
@@ -71,7 +44,7 @@ projection = _side(
 )
 ledger = _side("ledger_side", Column("deal_id", Text))
 
-_suspects = Table("suspects", _metadata, Column("source_id", Text, primary_key=True), prefixes=["TEMPORARY"])
+_suspects = Table("suspects", _temporary, Column("source_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 
 
 class Group(NamedTuple):
@@ -112,6 +85,19 @@ def row(source_id: str, state: str | None, alive: bool, currency: str) -> tuple[
     return (source_id, state, alive, shown.month, bucket, *parts, *alike, high, middle, low)
 
 
+def lay(tx: Connection, connection_id: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Lay down rows of the source's side in the store; a deal that comes again replaces itself."""
+    latest = {row[0]: row for row in rows}
+    bulk.upsert(tx, source_sides, [(connection_id, *row) for row in latest.values()])
+
+
+def clear(tx: Connection, connection_id: int, limit: int) -> int:
+    """Take away rows of the source's side in the store, at most `limit` of them; how many those were."""
+    mine = source_sides.c.connection_id == connection_id
+    some = select(source_sides.c.source_id).where(mine).limit(limit)
+    return tx.execute(delete(source_sides).where(mine, source_sides.c.source_id.in_(some))).rowcount
+
+
 class Sides:
     """The three sides of one comparison. Use `opened`."""
 
@@ -119,7 +105,7 @@ class Sides:
         self._connection = connection
 
     def put(self, side: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Lay down rows of a side; a deal that comes again replaces itself."""
+        """Lay down rows of the projection's side or the ledger's; a deal that comes again replaces itself."""
         latest = {row[0]: row for row in rows}
         with self._transaction() as tx:
             bulk.upsert(tx, side, list(latest.values()))
@@ -144,6 +130,7 @@ class Sides:
 
         Where the digests of all deals of a month and bucket are equal on all of these sides, none of them differs.
         """
+        self._analyze()
         with self._transaction() as tx:
             self._suspect(tx, among)
             found = text(_SIGHTS).bindparams(connection=connection_id)
@@ -184,10 +171,14 @@ class Sides:
             for source_id, version, raw, kind, deleted, observed_at, readable in rows
         ]
 
+    def _analyze(self) -> None:
+        """In a transaction of its own: whoever compares another connection would wait for its lock."""
+        if self._connection.dialect.name == "postgresql":
+            with self._transaction() as tx:
+                for side in (source_sides, projection, ledger):
+                    tx.execute(text(f"ANALYZE {side.name}"))
+
     def _suspect(self, tx: Connection, among: Sequence[Table]) -> None:
-        if tx.dialect.name == "postgresql":
-            for side in (source, projection, ledger):
-                tx.execute(text(f"ANALYZE {side.name}"))
         digests = " UNION ALL ".join(
             f"SELECT month, bucket, count(*) AS n, sum(d0) AS d0, sum(d1) AS d1, sum(d2) AS d2 FROM {side.name} "  # noqa: S608
             "WHERE alive GROUP BY month, bucket"
@@ -216,13 +207,16 @@ class Sides:
 
 
 @contextmanager
-def opened(store: Store) -> Iterator[Sides]:
-    """Empty sides in a session of their own, which is closed with them."""
+def opened(store: Store, connection_id: int) -> Iterator[Sides]:
+    """What the store holds of the source's side, and the other two, empty, in a session that is closed with them."""
     with translated():
         connection = store.engine.connect().execution_options(reads_only=True)
     try:
         with translated(), connection.begin():
-            _metadata.create_all(connection, checkfirst=False)
+            _temporary.create_all(connection, checkfirst=False)
+            names = ", ".join(source.columns.keys())
+            mine = f"SELECT {names} FROM {source_sides.name} WHERE connection_id = {int(connection_id)}"  # noqa: S608
+            connection.execute(text(f"CREATE TEMPORARY VIEW {source.name} AS {mine}"))
         yield Sides(connection)
     finally:
         connection.invalidate()  # closes the session itself: given back to the pool, it would keep its tables
