@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import psycopg
@@ -32,8 +33,10 @@ def eventually(holds: Callable[[], bool], what: str, seconds: float = 90.0, ever
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    """A port that nobody listens on, and that the system gives to no connection: whoever was killed finds it again."""
+    while True:
+        with suppress(OSError), socket.create_server(("127.0.0.1", SystemRandom().randrange(20_000, 32_000))) as taken:
+            return int(taken.getsockname()[1])
 
 
 class Postgres:

@@ -188,6 +188,7 @@ class Topology:
             watched = name.startswith("worker") and name not in self._asleep and file.exists()
             if watched and not alive.lives({alive.FILE: str(file)}, SILENT_S):
                 file.unlink()
+                self.died.append(name)
                 self.kill(name)
                 self.start(name)
 
