@@ -63,18 +63,18 @@ class LeadlexReader:
         while True:
             for step in self._walk(under).steps():
                 under = _seen(under, step)
-                records = yield from whole.complete(step.listed)
+                listed = yield from whole.complete(step.listed)
                 state = replace(state, under=under, judged=whole.judged, missing=whole.missing)
                 if not step.done:
-                    yield _page(step.listed, records, state, notes=(*notes, *whole.notes))
+                    yield _page(listed, (), state, notes=(*notes, *whole.notes))
             if under.road != "updated":
                 break
             under = Under(
                 road="created", floor=under.floor, then=under.then, top=under.top, scan=Scan(after=under.floor)
             )
             state = replace(state, under=under)
-            yield _page(step.listed, records, state, notes=(*notes, *whole.notes))
-        yield from self._end(state, step.listed, records, (*notes, *whole.notes))
+            yield _page(listed, (), state, notes=(*notes, *whole.notes))
+        yield from self._end(state, listed, (*notes, *whole.notes))
 
     def everything(self, cursor: Cursor | None) -> Iterator[Page]:
         """A complete read; its pages' doubts say why it may be no witness of absence.
@@ -92,11 +92,11 @@ class LeadlexReader:
                 if not begun:
                     witness.begin(step.scan.total)
                 witness.saw(step.listed.rows.keys)
-            records = yield from whole.complete(step.listed)
+            listed = yield from whole.complete(step.listed)
             begun, notes = True, whole.notes
             if not step.done:
                 after = State(watermark=state.watermark, sweep=step.scan, judged=whole.judged, missing=whole.missing)
-                yield _page(step.listed, records, after, notes=notes)
+                yield _page(listed, (), after, notes=notes)
         scan = step.scan
         single = scan.after is None and bool(step.listed.rows.keys)
         last = self._lists.page({}, 2 if single else 1)
@@ -109,7 +109,7 @@ class LeadlexReader:
             doubts = tuple(doubt for doubt in doubts if doubt != MISCOUNTED)
         told = (*notes, *(witness.notes if witness is not None else ()))
         # The cursor stays before the last page: should the run die now, that page is read and counted once more.
-        yield _page(step.listed, [*records, *found], after, notes=told, doubts=doubts)
+        yield _page(listed, found, after, notes=told, doubts=doubts)
 
     def exported(self, created_after: str | None = None, created_before: str | None = None) -> Iterator[Headline]:
         """Ids and headline values of the deals created in a time (instants), from CSV exports (section 15).
@@ -138,10 +138,10 @@ class LeadlexReader:
         """The deals of one window; see `connectors.chunks`."""
         whole = self._whole = self._whole or Wholeness(self._lists, State())
         for step, rows in chunks.steps(self._lists, chunk, cursor):
-            records = yield from whole.complete(step.listed._replace(rows=rows))
+            listed = yield from whole.complete(step.listed._replace(rows=rows))
             yield Page(
-                records=records,
-                spoiled=rows.spoiled,
+                records=listed.rows.records,
+                spoiled=listed.rows.spoiled,
                 requested_at=step.listed.requested_at,
                 cursor=chunks.cursor_of(step),
                 notes=(*whole.notes, *step.scan.doubts),
@@ -173,20 +173,20 @@ class LeadlexReader:
     def _fetch(self, filters: Mapping[str, str]) -> Fetch:
         return lambda params, number: self._lists.page({**filters, **params}, number)
 
-    def _end(self, state: State, listed: Listed, records: Sequence[Record], notes: tuple[str, ...]) -> Iterator[Page]:
+    def _end(self, state: State, listed: Listed, notes: tuple[str, ...]) -> Iterator[Page]:
         """The last page, with the watermark that both walks leave; not where they may have skipped something."""
         under = state.under or Under(road="all")
-        audited = state.audited
+        audited, gone = state.audited, list[Record]()
         if self._options.use_audit_log and under.floor is not None:
             deletions = Deletions(self._lists, state.audited)
-            records = [*records, *deletions.since(under.floor)]
+            gone = deletions.since(under.floor)
             audited, notes = deletions.known, (*notes, *deletions.notes)
         watermark = later(state.watermark, under.then or under.top)
         if under.scan.doubts:
             notes = (*notes, *under.scan.doubts)
             if under.floor is not None:
                 watermark, notes = state.watermark, (*notes, AGAIN)
-        yield _page(listed, records, replace(state, watermark=watermark, under=None, audited=audited), notes=notes)
+        yield _page(listed, gone, replace(state, watermark=watermark, under=None, audited=audited), notes=notes)
 
 
 def _seen(under: Under, step: Step) -> Under:
@@ -210,10 +210,11 @@ def _doubts(scan: Scan, last: Listed, counts: tuple[int, int], found: int) -> tu
 
 
 def _page(
-    listed: Listed, records: Sequence[Record], after: State, *, notes: tuple[str, ...], doubts: tuple[str, ...] = ()
+    listed: Listed, more: Sequence[Record], after: State, *, notes: tuple[str, ...], doubts: tuple[str, ...] = ()
 ) -> Page:
+    """The page, with `more` records that came by another road."""
     return Page(
-        records=records,
+        records=[*listed.rows.records, *more],
         spoiled=listed.rows.spoiled,
         requested_at=listed.requested_at,
         cursor=after.cursor(),

@@ -8,6 +8,7 @@ from connectors.faults import Denied, Fault, Refused
 from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.leadlex.lists import Listed, Lists
 from connectors.leadlex.whole import left_out
+from connectors.single_reads import SingleReads
 from connectors.source import Finding
 
 
@@ -82,7 +83,7 @@ def _left_out(lists: Lists, first: Listed) -> Iterator[Finding]:
     """Which of the mapping's keys the list leaves out, and what that costs or loses."""
     if not lists.claimed or not first.rows.records:
         return
-    found = left_out(lists, first.rows.records)
+    found = left_out(SingleReads(lists.one), lists.claimed, first.rows.records)
     if not found:
         yield Finding("whole rows", True, "the list shows every key that the mapping asks for")
         return

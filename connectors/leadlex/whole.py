@@ -13,7 +13,8 @@ from connectors.faults import Fault, Unintelligible
 from connectors.leadlex.cursor import State
 from connectors.leadlex.lists import Listed, Lists
 from connectors.leadlex.windows import seconds
-from connectors.source import Found, Page, Record
+from connectors.single_reads import SingleReads
+from connectors.source import Found, Page, Record, Spoiled
 from connectors.times import instant, shifted
 from deals.identity import digest
 from mappings.vocabulary import slug
@@ -48,6 +49,7 @@ class Wholeness:
         self._missing = frozenset(state.missing) & lists.claimed if lists.options.get_one_fallback else frozenset()
         self._judged = known
         self._done: dict[str, bytes] = {}
+        self._singles = SingleReads(lists.one)
         self._asked = 0
 
     @property
@@ -65,8 +67,8 @@ class Wholeness:
         """What the operator should know."""
         return (THIN,) if self._missing else ()
 
-    def complete(self, listed: Listed) -> Generator[Page, None, list[Record]]:
-        """The records of a page, each of them whole; those are left out that are gone meanwhile.
+    def complete(self, listed: Listed) -> Generator[Page, None, Listed]:
+        """The page with each of its records whole; those are left out that are gone meanwhile.
 
         A row that was completed just now and still looks the same is left out as well. What ten single reads brought is
         handed on at once, and so is what is whole when a fault comes: a page may take more of them than a day has, and
@@ -74,13 +76,14 @@ class Wholeness:
         """
         records = listed.rows.records
         if not self._judged and records:
-            found = left_out(self._lists, records)
+            found = left_out(self._singles, self._lists.claimed, records)
             self._judged, self._missing = found is not None, found or frozenset()
         if not self._missing:
-            return records
+            return listed
         thin = [record.source_id for record in records if not self._missing <= _keys(record.raw)]
         known = self._lists.known(thin) if thin else {}
         part: list[Record] = []
+        spoiled = list(listed.rows.spoiled)
         begun = self._asked
         for record in records:
             try:
@@ -89,16 +92,19 @@ class Wholeness:
                 if part:
                     yield self._part(listed, part)
                 raise
-            part += [] if whole is None else [whole]
+            if isinstance(whole, Spoiled):
+                spoiled.append(whole)
+            elif whole is not None:
+                part.append(whole)
             if self._asked - begun >= _TOGETHER:
                 yield self._part(listed, part)
                 part, begun = [], self._asked
-        return part
+        return listed._replace(rows=listed.rows._replace(records=part, spoiled=spoiled))
 
     def _part(self, listed: Listed, records: list[Record]) -> Page:
         return Page(records=records, requested_at=listed.requested_at, notes=self.notes)
 
-    def _whole(self, record: Record, known: Record | None) -> Record | None:
+    def _whole(self, record: Record, known: Record | None) -> Record | Spoiled | None:
         keys = _keys(record.raw)
         if self._missing <= keys:
             return record
@@ -107,8 +113,10 @@ class Wholeness:
             return None
         if known is not None and self._stands_for(known, record):
             return known
-        answer = self._lists.one(record.source_id)
         self._asked += 1
+        answer = self._singles.read(record)
+        if isinstance(answer, Spoiled):
+            return answer
         if len(self._done) < _REMEMBERED:
             self._done[record.source_id] = name
         return answer.record if isinstance(answer, Found) else None
@@ -121,23 +129,28 @@ class Wholeness:
         return all(key in held and _alike(shown[key], held[key]) for key in shown.keys() & self._lists.claimed)
 
 
-def left_out(lists: Lists, records: Sequence[Record]) -> frozenset[str] | None:
+def left_out(singles: SingleReads, claimed: frozenset[str], records: Sequence[Record]) -> frozenset[str] | None:
     """The claimed keys that the list leaves out of its rows; None where that could not be found out.
 
     A key that is absent everywhere proves nothing: `currency` is absent where none was given. So a few of the fullest
-    rows are read by themselves and compared; won and lost ones first, since those have the most to show.
+    rows are read by themselves and compared; won and lost ones first, since those have the most to show. Raises
+    `Unintelligible` when none of them can be read: rows must not be taken for whole because of that.
     """
     lacking = []
     for record in records[:_LOOKED_AT]:
-        if absent := lists.claimed - _keys(record.raw):
+        if absent := claimed - _keys(record.raw):
             lacking.append((not _ended(record.raw), len(absent), absent, record))
     lacking.sort(key=lambda one: one[:2])
-    compared, missing = 0, frozenset[str]()
+    compared, missing, why = 0, frozenset[str](), ""
     for _, _, absent, record in lacking[:_SAMPLES]:
-        answer = lists.one(record.source_id)
+        answer = singles.read(record)
         if isinstance(answer, Found):
             compared += 1
             missing |= absent & _keys(answer.record.raw)
+        elif isinstance(answer, Spoiled):
+            why = answer.message
+    if why and not compared:
+        raise Unintelligible(f"whether the list shows deals whole cannot be found out: {why}")
     return missing if compared or not lacking else None
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from connectors.faults import Unintelligible
 from connectors.paging import Fetched
 from connectors.planhat.cursor import Kind
 from connectors.planhat.lists import Lists
+from connectors.single_reads import SingleReads
 from connectors.slicing import Sliced
 from connectors.source import Found, Record, Spoiled
 from deals.identity import digest
@@ -16,8 +16,6 @@ THIN = "the list shows fewer fields than a single read does, so each deal was re
 
 _LOOKED_AT = 50
 _SAMPLES = 3
-_UNREAD = 3
-"""So many unreadable answers for single records are borne in one read."""
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -35,7 +33,7 @@ class Wholeness:
         self._kind = kind
         self._claimed = lists.claimed(kind)
         self._name = digest(",".join(sorted(self._claimed)).encode()).hex()[:16]
-        self._unread_so_far = 0
+        self._singles = SingleReads(lambda source_id: lists.one(kind, source_id))
         self._whole: bool | None = True if known == self._name or not self._claimed else None
         if not lists.options.get_one_fallback:
             self._whole = True
@@ -63,20 +61,10 @@ class Wholeness:
         wanted = [record for record in rows.records if record.version is None or record.version >= since]
         records, spoiled = [], list(rows.spoiled)
         for record in wanted:
-            try:
-                answer = self._lists.one(self._kind, record.source_id)
-            except Unintelligible as fault:
-                spoiled.append(self._unread(record, fault))
-            else:
-                records += [answer.record] if isinstance(answer, Found) else []
+            answer = self._singles.read(record)
+            records += [answer.record] if isinstance(answer, Found) else []
+            spoiled += [answer] if isinstance(answer, Spoiled) else []
         return Sliced(records, spoiled, rows.keys)
-
-    def _unread(self, record: Record, fault: Unintelligible) -> Spoiled:
-        """An answer nobody can read spoils its own row only; after a few of them Planhat itself is to blame."""
-        self._unread_so_far += 1
-        if self._unread_so_far > _UNREAD:
-            raise fault
-        return Spoiled(record.source_id, record.raw, "NOT_READ_BY_ITSELF", f"its single read cannot be read: {fault}")
 
     def _judge(self, records: list[Record]) -> bool | None:
         """Whether rows are whole; None when the samples changed or went away between the two looks at them."""
@@ -87,10 +75,7 @@ class Wholeness:
         fullest = sorted(shown, key=lambda pair: len(self._claimed & pair[1]), reverse=True)
         compared = False
         for record, _ in fullest[:_SAMPLES]:
-            try:
-                answer = self._lists.one(self._kind, record.source_id)
-            except Unintelligible:
-                continue
+            answer = self._singles.read(record)
             if isinstance(answer, Found) and record.version in (None, answer.record.version):
                 compared = True
                 if unseen & _keys(answer.record.raw):

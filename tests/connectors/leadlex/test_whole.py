@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from connectors.faults import RateLimited, Unintelligible
+from connectors.faults import Fault, RateLimited, Unintelligible
 from connectors.leadlex.lists import UNEDITED
 from connectors.leadlex.whole import THIN
-from connectors.simulated_wire import saying
+from connectors.simulated_wire import html, refused, saying
 from connectors.source import Found, Known, Record
 from connectors.times import instant
 from tests.connectors.leadlex.reading import CLAIMED, Tenant
@@ -194,6 +195,32 @@ def test_a_deal_that_is_known_from_a_list_only_is_read_by_itself():
     pages = list(tenant.reader(claimed=WANTED, known=known_of(thin)).everything(None))
     assert singles(tenant) >= 15
     assert all("closed_date" in json.loads(record.raw) for page in pages for record in page.records)
+
+
+MISHAPS = [saying(b'{"data":{"deal":{"id":"other"}}}'), html(200), refused(500), refused(403)]
+
+
+@pytest.mark.parametrize("mishap", MISHAPS)
+def test_a_deal_whose_single_read_cannot_be_had_is_parked_and_holds_back_no_other(mishap: Any):
+    tenant = Tenant(40, thin_rows=True)
+    bad = tenant.ids()[7]
+    tenant.faults.sometimes(1.0, mishap, lambda request: request.path.endswith(bad))
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    pulls.pull()
+    assert [one.source_id for page in pulls.pages for one in page.spoiled] == [bad]
+    assert set(pulls.held) == set(tenant.ids()) - {bad}
+    pages = list(tenant.reader(claimed=WANTED).everything(pulls.cursor))
+    assert {one.source_id for page in pages for one in page.spoiled} == {bad}
+
+
+@pytest.mark.parametrize("mishap", MISHAPS)
+def test_where_no_single_read_can_be_had_rows_are_not_taken_for_whole(mishap: Any):
+    tenant = Tenant(40, thin_rows=True)
+    tenant.faults.sometimes(1.0, mishap, lambda request: "/deals/" in request.path)
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED))
+    with pytest.raises(Fault):
+        pulls.pull()
+    assert pulls.held == {}
 
 
 def test_deals_gone_between_the_list_and_the_single_read_are_left_out():

@@ -10,7 +10,7 @@ import pytest
 from connectors.faults import Unintelligible
 from connectors.planhat.simulated_tenant import Tenant as SimulatedTenant
 from connectors.planhat.whole import THIN
-from connectors.simulated_wire import Answer, Handler, Request, saying
+from connectors.simulated_wire import Answer, Handler, Request, refused, saying
 from tests.connectors.planhat.reading import FIELDS, Tenant
 from tests.connectors.pulls import Pulls, swept
 
@@ -153,11 +153,12 @@ def test_a_sample_that_gained_a_field_meanwhile_does_not_make_the_list_thin():
     assert pulls.notes == set()
 
 
-def test_a_single_read_that_nobody_can_read_spoils_its_own_row_only():
+@pytest.mark.parametrize("mishap", [saying(b"[]"), refused(500), refused(403), refused(400)])
+def test_a_single_read_that_cannot_be_had_spoils_its_own_row_only(mishap: Any):
     tenant = Tenant(12, thin_rows="always")
     odd = tenant.ids()[7]
     tenant.raw(odd, b'{"_id":"%s","total":NaN}' % odd.encode())
-    tenant.faults.sometimes(1.0, saying(b"[]"), where=lambda request: request.path.endswith(odd))
+    tenant.faults.sometimes(1.0, mishap, where=lambda request: request.path.endswith(odd))
     pulls = Pulls(lambda: tenant.reader(page_size=20))
     thin = b'{"_id":"%s","updatedAt":"2026-03-01T00:00:00.000Z"}' % odd.encode()
     tenant.raw(odd, thin)
