@@ -85,6 +85,17 @@ def test_pulls_that_die_after_any_page_miss_nothing(way: str):
         assert fields(pulls.held[first])["stage"] == "closed_lost"
 
 
+@pytest.mark.parametrize("way", [FILTER, SORT])
+def test_a_full_read_that_was_cut_off_shows_what_changed_meanwhile_before_it_ends(way: str):
+    made = Organization(70, **WAYS[way])
+    pulls = Pulls(made.reader)
+    pulls.pull(pages=2)
+    made.clock.advance(3600)
+    made.set_stage(first := made.ids()[0], "closed_lost")
+    pulls.pull()
+    assert fields(pulls.held[first])["stage"] == "closed_lost"
+
+
 def test_an_idle_organization_costs_one_request():
     made = Organization(200)
     pulls = Pulls(made.reader)
