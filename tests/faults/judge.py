@@ -1,7 +1,8 @@
 """The judge: what must be true after quiet, asked of the simulators' own history and of the ledger's own tables.
 
 Each question yields complaints, each with the invariant's number (docs/invariants.md); none means that all of it holds.
-The counters that dealsync keeps of itself are not asked, nor is its doctor.
+The counters that dealsync keeps of itself are not believed, but held against what the simulators served; its doctor is
+not asked.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import httptools
@@ -67,16 +70,16 @@ def verdict(topology: Topology) -> list[str]:
 def in_step(topology: Topology) -> list[str]:
     """What is still missing before it is quiet; nobody may be at work in the CRMs."""
     try:
-        evidence = gathered(topology)
+        evidence = gathered(topology, witnesses=False)
     except DBAPIError as error:
         return [f"the store cannot be asked: {error}"]
     return [*ledger_is_source(evidence), *nothing_waits(evidence)]
 
 
-def gathered(topology: Topology) -> Evidence:
-    """Read both databases, past all relays."""
+def gathered(topology: Topology, *, witnesses: bool = True) -> Evidence:
+    """Read both databases, past all relays; the `witnesses` have much to say after a while."""
     rows = asked(topology.ledger_url, {"told": TOLD})["told"]
-    store = asked(topology.store_url, STORE | topology.witnesses)
+    store = asked(topology.store_url, STORE | (topology.witnesses if witnesses else {}))
     labels: dict[str, dict[str, str]] = {name: {} for name in TENANTS}
     for row in store["labels"]:
         labels[row["connection"]][row["record_key"]] = row["key"]
@@ -105,6 +108,8 @@ STORE = {
     "inbox": "SELECT c.name AS connection, body, inbox.state FROM inbox JOIN connections c ON c.id = connection_id",
     "parked": "SELECT c.name AS connection, source_id, stage, parked.reason FROM parked JOIN connections c "
     "ON c.id = connection_id WHERE parked.state = 'open'",
+    "runs": "SELECT runs.*, c.name AS connection, (SELECT count(*) FROM events WHERE run_id = runs.id) AS decided "
+    "FROM runs JOIN connections c ON c.id = connection_id ORDER BY runs.id",
     "labels": "SELECT c.name AS connection, record_key, key FROM custom_fields JOIN connections c "
     "ON c.id = connection_id",
 }
@@ -257,6 +262,85 @@ def tenants_are_apart(evidence: Evidence) -> Iterator[str]:
             yield f"7 {name} is a deal of another tenant"
 
 
+def checkpoints_move_with_their_pages(evidence: Evidence) -> Iterator[str]:
+    """2: wherever a checkpoint was ever put, its run landed something in that very transaction; and as far as it says
+    that the source was read, by ids or by times, whatever the source shows had landed by then.
+
+    Deals that ever were away are left out of the latter: what they were meanwhile, nobody could read.
+    """
+    written = {name: _writes(crm) for name, crm in evidence.crms.items()}
+    landed: dict[tuple[str, str], str] = {}
+    marks: dict[str, str] = {}
+    rows = [*evidence.store.get("places", []), *evidence.store.get("landings", [])]
+    for row in sorted(rows, key=itemgetter("at")):
+        name = row["connection"]
+        if "cursor" not in row:
+            deal = name, row["source_id"]
+            landed[deal] = max(row["version"] or "", landed.get(deal, ""))
+            continue
+        if not row["landed"]:
+            yield f"2 the checkpoint {row['stream']} of {name} moved without its run {row['run_id']} landing anything"
+        cursor = json.loads(row["cursor"]) if row["stream"] == "pull" else {}
+        for deal in _passed(evidence.crms[name], cursor) & written[name].keys():
+            if (name, deal) not in landed:
+                yield f"2 the checkpoint of {name} is beyond {deal}, which had not landed: {row['cursor']}"
+        mark = cursor.get("watermark")
+        if mark not in (None, marks.get(name)):
+            marks[name] = mark
+            for deal, writes in written[name].items():
+                before = [version for at, version in writes if at <= _moment(mark)]
+                if before and landed.get((name, deal), "") < max(before):
+                    yield f"2 the checkpoint of {name} says {mark}, and {deal} as of {max(before)} had not landed"
+
+
+def _passed(crm: Crm, cursor: Mapping[str, Any]) -> set[str]:
+    """The deals that were there from the beginning and lie before the place of a complete read under way."""
+    if crm.source.name == "planhat":
+        last = cursor.get("full", {}).get("last")
+        return {deal for deal in crm.first if last is not None and deal <= last}
+    last = cursor.get("scan", {}).get("place", {}).get("last")
+    return {deal for deal in crm.first if last is not None and deal >= last}
+
+
+def _writes(crm: Crm) -> dict[str, list[tuple[datetime, str]]]:
+    """When each deal that was never away was written, and the version it had then as we keep it; but for those writes
+    that share their instant: the newest of them may have come after somebody had read up to it.
+    """
+    found: dict[str, list[tuple[datetime, str]]] = {}
+    for deal, records in crm.past.states.items():
+        for record in filter(None, records):
+            planhat = crm.source.name == "planhat"
+            version = record["updatedAt"] if planhat else f"{record['version']:012}"
+            found.setdefault(deal, []).append((_moment(record["updatedAt" if planhat else "updated_at"]), version))
+    at_once = Counter(at for writes in found.values() for at, _ in writes)
+    return {
+        deal: [(at, version) for at, version in writes if at_once[at] == 1]
+        for deal, writes in found.items()
+        if None not in crm.past.states[deal]
+    }
+
+
+def rows_are_conserved(evidence: Evidence) -> Iterator[str]:
+    """9: whatever a run read became something; and it read what the simulator served it.
+
+    A page may be served twice, when it is asked for again or its answer came too late: so a run counts no more rows
+    than were served while it lasted, and no fewer than there were different deals in the lists, if it came to its end.
+    """
+    for row in evidence.store["runs"]:
+        which = f"{row['kind']} {row['id']} of {row['connection']}"
+        became = sum(row[what] for what in ("applied", "unchanged", "superseded", "parked", "out_of_scope"))
+        if row["read"] != became:
+            yield f"9 {which} read {row['read']} rows, and {became} became something"
+        if row["events"] != row["decided"]:
+            yield f"9 {which} counts {row['events']} events, and {row['decided']} were decided"
+        if row["state"] == "done" and row["kind"] in ("pull", "sweep"):
+            since, until = _moment(row["started_at"]), _moment(row["ended_at"]) + timedelta(milliseconds=1)
+            shown = [one.ids for one in evidence.crms[row["connection"]].served if since <= one.at <= until]
+            most, least = sum(map(len, shown)), len({deal for ids in shown if len(ids) > 1 for deal in ids})
+            if not least <= row["read"] <= most:
+                yield f"9 {which} counts {row['read']} rows, and was served {most}, of {least} deals"
+
+
 def leases_are_fenced(evidence: Evidence) -> Iterator[str]:
     """11: whoever has lost its lease moves no checkpoint after its successor, and lands nothing."""
     latest: dict[tuple[int, str], int] = {}
@@ -310,6 +394,8 @@ QUESTIONS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     accepted_is_kept,
     forgeries_are_nothing,
     tenants_are_apart,
+    checkpoints_move_with_their_pages,
+    rows_are_conserved,
     leases_are_fenced,
     chain_holds,
     secrets_are_kept,
@@ -351,6 +437,11 @@ class _Bodies:
         if self._parts:
             self.whole.append(b"".join(self._parts))
         self._parts = []
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _part(field: str) -> Callable[[bytes], Any]:

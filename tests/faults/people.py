@@ -22,7 +22,7 @@ from starlette.routing import Mount
 
 from connectors.registry import sources
 from connectors.simulated_sender import Outgoing
-from connectors.simulated_wire import slow
+from connectors.simulated_wire import Answer, Request, slow
 from connectors.simulation import asgi, serve
 from pipeline.sandbox import Tenant, WallClock
 
@@ -62,6 +62,13 @@ class Clock(WallClock):
         WallClock.now.__set__(self, moment)  # type: ignore[attr-defined]
 
 
+class Served(NamedTuple):
+    """One answer of a tenant's API that came whole and shows deals: when it left, and the ids of its rows in order."""
+
+    at: datetime
+    ids: tuple[str, ...]
+
+
 @dataclass
 class Past:
     """What a tenant's deals ever looked like to a reader: deal by deal, each state once in a row, None where gone."""
@@ -84,8 +91,28 @@ class Crm:
         clock.made = None
         self.past, self.gone = Past(), set[str]()
         self.senders: list[Any] = []
+        self.served: list[Served] = []
         for deal, record in self.shown().items():
             self.past.note(deal, record)
+        self.first = frozenset(self.past.states)
+
+    def answer(self, request: Request) -> Answer:
+        """What its API answers, with a note of the deals that are in it."""
+        answer = self.tenant.answer(request)
+        if answer.status == 200 and answer.cut is None and (ids := self._rows(answer.body)):
+            self.served.append(Served(datetime.now(UTC), ids))
+        return answer
+
+    def _rows(self, body: bytes) -> tuple[str, ...]:
+        try:
+            said = json.loads(body)
+        except ValueError:  # a mishap's page for people
+            return ()
+        if isinstance(said, dict):
+            said = said.get("data", said.get("items", [said]))
+        rows = [row for row in said if isinstance(row, dict)] if isinstance(said, list) else []
+        named = (str(row.get("_id", row.get("id"))) for row in rows)
+        return tuple(name for name in named if name in self.past.states)
 
     def shown(self) -> dict[str, Record]:
         """Every deal as a get-one answers it now."""
@@ -143,7 +170,7 @@ class People:
     def served(self) -> Iterator[None]:
         """Their APIs answer, each a little late, as real ones do."""
         self.recover()
-        app = Starlette(routes=[Mount(f"/{name}", app=asgi(crm.tenant)) for name, crm in self.crms.items()])  # type: ignore[arg-type]
+        app = Starlette(routes=[Mount(f"/{name}", app=asgi(crm)) for name, crm in self.crms.items()])  # type: ignore[arg-type]
         with serve(app) as self.base_url:
             yield
         self._posting.close()

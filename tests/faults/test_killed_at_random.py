@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import witnesses
 from tests.faults.faults import judged, kill_at_random, nothing_more_happens
 from tests.faults.topology import Topology
 
@@ -19,6 +20,7 @@ def test_workers_beats_receivers_and_ledgers_killed_at_random_lose_and_double_no
     """`make chaos` kills two hundred times."""
     topology = Topology(tmp_path, SEED)
     with topology.running():
+        witnesses.call(topology)
         topology.ready()
         with topology.people.at_work():
             met = kill_at_random(topology, KILLS)

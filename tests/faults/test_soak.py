@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.files import services
-from tests.faults import faults
+from tests.faults import faults, witnesses
 from tests.faults.composed import Composed
 from tests.faults.faults import judged, quiet
 
@@ -34,6 +34,7 @@ def test_what_compose_starts_keeps_every_invariant_under_traffic(tmp_path: Path)
     """`make soak` takes five minutes, or `MINUTES` of them."""
     topology = Composed(tmp_path, SEED)
     with topology.running():
+        witnesses.call(topology)
         topology.ready()
         quiet(topology)
         ends = time.monotonic() + 60 * MINUTES
