@@ -91,7 +91,8 @@ def test_a_full_read_that_was_cut_off_shows_what_changed_meanwhile_before_it_end
     pulls = Pulls(made.reader)
     pulls.pull(pages=2)
     made.clock.advance(3600)
-    made.set_stage(first := made.ids()[0], "closed_lost")
+    first = next(deal for deal, raw in pulls.held.items() if fields(raw)["stage"] == "negotiation")
+    made.set_stage(first, "closed_lost")
     pulls.pull()
     assert fields(pulls.held[first])["stage"] == "closed_lost"
 
