@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,14 +20,18 @@ from edge.closed import closed
 from edge.counting import Counting, Level
 from edge.webhooks import PATH, Webhooks
 from pipeline.doorbell import Doorbell, doorbell
-from pipeline.faults import PipelineFault
+from pipeline.faults import PipelineFault, StoreUnavailable
 from pipeline.levels import levels
-from pipeline.receive import doors
+from pipeline.receive import Beside, doors
 from pipeline.wiring import App
 
 _READY_FOR_S = 1.0
 """The store is asked at most so often whether it is there, whoever asks us."""
 
+_READY_WITHIN_S = 2.0
+"""Whoever asks whether we are ready hears before he gives up, even where the database hangs."""
+
+_SILENT = "the store does not answer"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 if TYPE_CHECKING:
@@ -54,11 +56,12 @@ class Served:
         self._rest = Starlette(
             routes=[
                 Route("/livez", _alive),
-                Route("/readyz", self._answering(self._ready)),
-                Route("/metrics", self._answering(self._metrics)),
+                Route("/readyz", self._readyz),
+                Route("/metrics", self._metrics),
             ]
         )
         self._rest.router.default = self._operations or closed
+        self._beside = Beside(StoreUnavailable)
         self._checking = threading.Lock()
         self._checked = -_READY_FOR_S
         self._problem = ""
@@ -77,34 +80,34 @@ class Served:
             self._operations.close()
         self._bell.close()
 
-    def _answering(self, answer: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(_: Request) -> Response:
-            return await run_in_threadpool(answer)
-
-        return endpoint
-
-    def _ready(self) -> Response:
+    async def _readyz(self, _: Request) -> Response:
         """Whether deliveries can be taken in: whether the store answers."""
+        try:
+            problem = await self._beside.ask(self._checked_problem, _READY_WITHIN_S)
+        except StoreUnavailable:
+            problem = _SILENT
+        if problem:
+            return JSONResponse({"ready": False, "reason": problem}, 503, {"Retry-After": "2"})
+        return JSONResponse({"ready": True})
+
+    def _checked_problem(self) -> str:
         with self._checking:
             if time.monotonic() - self._checked >= _READY_FOR_S:
                 try:
                     self._app.store.now()
                     self._problem = ""
                 except PipelineFault as fault:
-                    self._problem = "the store does not answer"
+                    self._problem = _SILENT
                     log.warning("store.unavailable", reason=str(fault))
                 self._checked = time.monotonic()
-            problem = self._problem
-        if problem:
-            return JSONResponse({"ready": False, "reason": problem}, 503, {"Retry-After": "2"})
-        return JSONResponse({"ready": True})
+            return self._problem
 
-    def _metrics(self) -> Response:
+    async def _metrics(self, _: Request) -> Response:
         try:
-            return Response(self._counting.text(), media_type=_METRICS)
+            return Response(await self._beside.ask(self._counting.text), media_type=_METRICS)
         except PipelineFault as fault:
             log.warning("metrics.unavailable", reason=str(fault))
-            return JSONResponse({"error": "the store does not answer"}, 503, {"Retry-After": "5"})
+            return JSONResponse({"error": _SILENT}, 503, {"Retry-After": "5"})
 
 
 def _operations(app: App, *, works: bool) -> Operations | None:

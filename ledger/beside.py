@@ -1,4 +1,4 @@
-"""Beside: what the service asks its database beside the intake, in threads that nobody has to wait for."""
+"""Beside: what a server asks its database beside its intake, in threads that nobody has to wait for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-
-from ledger.port import LedgerUnavailable
 
 MOST = 40
 """So many questions may be under way: where the database hangs, each of them holds a thread and a connection."""
@@ -23,18 +21,20 @@ class Beside:
     """Questions to the database, asked in threads beside the event loop.
 
     They end with the process: a pool's threads would keep it from ending for as long as the database hangs.
+    `unavailable` makes the fault that is raised when there is no answer, given what to say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unavailable: Callable[[str], Exception]) -> None:
+        self._unavailable = unavailable
         self._under_way = 0
 
     async def ask(self, call: Callable[[], T], within_s: float | None = WITHIN_S) -> T:
-        """What `call` returns or raises. Raises `LedgerUnavailable` when it takes too long, or too many are under way.
+        """What `call` returns or raises; or `unavailable`, when it takes too long, or too many are under way.
 
         Whatever is asked then comes to its end unheard; what must not happen twice is waited for (None).
         """
         if self._under_way >= MOST:
-            raise LedgerUnavailable(f"{MOST} questions to the ledger's database are not answered yet")
+            raise self._unavailable(f"{MOST} questions to the database are not answered yet")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._under_way += 1
@@ -43,7 +43,7 @@ class Beside:
             async with asyncio.timeout(within_s):
                 return await answer
         except TimeoutError:
-            raise LedgerUnavailable(f"the ledger's database did not answer within {within_s} s") from None
+            raise self._unavailable(f"the database did not answer within {within_s} s") from None
 
     def _call(self, call: Callable[[], T], answer: asyncio.Future[T]) -> None:
         fault: BaseException | None = None

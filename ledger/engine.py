@@ -17,6 +17,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 _TIMEOUT_S = 30.0
 
+_NOTICED = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+"""A server that is gone without a word, its machine or the network dead, is noticed within a minute, not two hours."""
+
 _BOUND = "idle_in_transaction_session_timeout = '30s'"
 _NOBODY_WAITS_LONGER = text(f"SET LOCAL {_BOUND}")
 
@@ -34,7 +37,8 @@ def connect(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     postgres = target.set(drivername="postgresql+psycopg")
-    engine = create_engine(postgres, pool_pre_ping=True, pool_recycle=1800, hide_parameters=True)
+    noticed = {name: value for name, value in _NOTICED.items() if name not in target.query}
+    engine = create_engine(postgres, connect_args=noticed, pool_pre_ping=True, pool_recycle=1800, hide_parameters=True)
     event.listen(engine, "connect", _prepare_postgresql)
     event.listen(engine, "begin", _begin_postgresql)
     return engine

@@ -32,7 +32,7 @@ from ledger.embedded import EmbeddedLedger
 from ledger.gate import Gate
 from ledger.intake import Intake
 from ledger.keys import ApiKey
-from ledger.port import LedgerFault
+from ledger.port import LedgerFault, LedgerUnavailable
 from ledger.posting import Posting
 from ledger.schema import ready
 
@@ -75,7 +75,12 @@ def create_app(
     for the database; more of them are told to come back.
     """
     app = FastAPI(title="dealsync ledger", version="v1", openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None)
-    ledgers, counting, door, beside = _Ledgers(engine, now, choices), Counting(), Door(engine, epoch), Beside()
+    ledgers, counting, door, beside = (
+        _Ledgers(engine, now, choices),
+        Counting(),
+        Door(engine, epoch),
+        Beside(LedgerUnavailable),
+    )
     intake = Intake(engine, door, ledgers.of, Answering(choices, counting), max_waiting)
     _add_lists(app, ledgers, choices, beside)
     _add_history(app, ledgers, beside)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection as Database
 from connectors.hints import Webhooks
 from connectors.registry import source as source_named
 from connectors.signatures import Headers, Reason, Unproven, Verifier, tolerating
+from ledger.beside import Beside
 from ledger.waiting import Waiting
 from pipeline.faults import SettingsError, StoreUnavailable
 from pipeline.sections import Webhook
@@ -25,7 +26,7 @@ from pipeline.store.inbox import Delivery
 from pipeline.store.session import Store, translated
 from pipeline.wiring import App
 
-__all__ = ["Delivery", "Door", "Headers", "Intake", "Outcome", "Reason", "Unproven", "Waiting", "doors"]
+__all__ = ["Beside", "Delivery", "Door", "Headers", "Intake", "Outcome", "Reason", "Unproven", "Waiting", "doors"]
 
 log = structlog.get_logger()
 

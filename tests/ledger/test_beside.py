@@ -18,7 +18,7 @@ def test_what_is_asked_is_answered_and_a_fault_is_raised():
         raise KeyError("x")
 
     async def story() -> None:
-        beside = Beside()
+        beside = Beside(LedgerUnavailable)
         assert await beside.ask(lambda: 42) == 42
         with pytest.raises(KeyError):
             await beside.ask(broken)
@@ -30,7 +30,7 @@ def test_what_hangs_is_given_up_and_of_those_there_are_only_so_many():
     goes_on = threading.Event()
 
     async def story() -> None:
-        beside = Beside()
+        beside = Beside(LedgerUnavailable)
         for _ in range(MOST):
             with pytest.raises(LedgerUnavailable, match="did not answer"):
                 await beside.ask(goes_on.wait, 0.001)
@@ -57,7 +57,7 @@ from ledger.beside import Beside
 from ledger.port import LedgerUnavailable
 async def story():
     try:
-        await Beside().ask(threading.Event().wait, 0.001)
+        await Beside(LedgerUnavailable).ask(threading.Event().wait, 0.001)
     except LedgerUnavailable:
         print("given up")
 asyncio.run(story())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -20,6 +18,7 @@ from ledger.remote import RemoteLedger
 from ledger.service import create_app
 from ledger.verify import verify
 from tests.faults.backing import Postgres, eventually
+from tests.ledger.pausing import paused
 from tests.ledger.serving import served
 from tests.ledger.subjects import engine_at, event, history, now
 
@@ -82,18 +81,11 @@ def service(postgres: Postgres, request: pytest.FixtureRequest) -> Iterator[Serv
 
 
 @contextmanager
-def paused(service: Service) -> Iterator[None]:
-    """Every process of PostgreSQL stands still: it takes connections and requests, and answers nothing."""
+def stopped(service: Service) -> Iterator[None]:
+    """Every process of PostgreSQL stands still."""
     service.engine.dispose()  # a test's own sessions are none of the service's
-    postmaster = int((service.postgres.folder / "data" / "postmaster.pid").read_text().split()[0])
-    processes = [postmaster, *service.postgres.children()]
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with paused(service.postgres):
         yield
-    finally:
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -104,7 +96,7 @@ def locked(service: Service) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("hanging", [paused, locked])
+@pytest.mark.parametrize("hanging", [stopped, locked])
 def test_while_the_database_hangs_everybody_is_told_to_come_back_and_finds_what_was_committed(
     service: Service, hanging: Any
 ):
@@ -113,7 +105,7 @@ def test_while_the_database_hangs_everybody_is_told_to_come_back_and_finds_what_
         answers = service.posts(range(1, AT_ONCE))
         assert not service.ready()
         answers.append(service.post(AT_ONCE))
-        if hanging is paused:
+        if hanging is stopped:
             answers.append(service.http.get("/v1/deals"))
         assert service.http.get("/livez").status_code == 200
     assert {answer.status_code for answer in answers} == {503}
