@@ -42,7 +42,7 @@ chaos: .venv/.ready ## the long fault campaigns: 200 random kills, every fault, 
 	DEALSYNC_KILLS=200 DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
 
 MINUTES ?= 5
-soak: .venv/.ready ## what compose starts, as plain processes, under traffic and faults for MINUTES (5), then judged
+soak: .venv/.ready ## what compose starts, two of each, as plain processes, under traffic and faults for MINUTES (5), then judged
 	DEALSYNC_SOAK_MINUTES=$(MINUTES) $(RUN) pytest -q tests/faults/test_soak.py
 
 check: .venv/.ready ## format, lint, types, import contracts, architecture and deployment tests

@@ -224,7 +224,8 @@ class People:
     def _post(self, name: str, attempt: Outgoing) -> int:
         status = 0
         try:
-            headers = {"content-type": "application/json", **attempt.headers}
+            # A connection for each: so they reach every receiver in turn.
+            headers = {"content-type": "application/json", "connection": "close", **attempt.headers}
             status = self._posting.post(
                 f"{self._receiver}/webhooks/{name}", content=attempt.body, headers=headers
             ).status_code

@@ -1,4 +1,4 @@
-"""What compose starts, under traffic for as long as one likes, with a fault now and then: then the judge."""
+"""What compose starts, two of each, under traffic for as long as one likes, a fault now and then: then the judge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from tests.deploy.files import services
 from tests.faults import faults, witnesses
-from tests.faults.composed import Composed
+from tests.faults.backing import eventually
+from tests.faults.composed import COPIES, Composed
 from tests.faults.faults import judged, quiet
 
 MINUTES = float(os.environ.get("DEALSYNC_SOAK_MINUTES", "0.3"))
@@ -37,6 +38,8 @@ def test_what_compose_starts_keeps_every_invariant_under_traffic(tmp_path: Path)
         witnesses.call(topology)
         topology.ready()
         quiet(topology)
+        topology.people.work(30)
+        eventually(lambda: min(topology.deliveries()) > 0, "every receiver has taken deliveries")
         ends = time.monotonic() + 60 * MINUTES
         with topology.people.at_work():
             while time.monotonic() < ends:
@@ -46,5 +49,6 @@ def test_what_compose_starts_keeps_every_invariant_under_traffic(tmp_path: Path)
                 else:
                     topology.random.choice(PASSING)(topology)
         judged(topology)
-        assert topology.names == [name for name in services() if name != "migrate"]
+        assert {name.rpartition("-")[0] for name in topology.names} == services().keys() - {"migrate"}
+        assert len(topology.names) == COPIES * (len(services()) - 1)
         assert topology.died == [], "somebody ended whom nobody had killed"
