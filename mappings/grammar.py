@@ -135,7 +135,7 @@ class WithinRule(Rule):
 
 
 class HistoryRule(Rule):
-    """`[KIND.stage.history]`: the stage moves that the source keeps in the record, oldest first.
+    """`[KIND.stage.history]`: the stage moves that the source keeps in the record, the oldest or the newest first.
 
     `from` bears a list of objects, or a JSON text of one. `stage` is where a move led to, the first of several keys
     that is there; its word is read by the words of the record's own stage. Moves that cannot be read are left out, and

@@ -192,7 +192,7 @@ class _Plan:
             self._look_ups.read(record, known, custom, flags, problems)
         if self.labels is not None:
             self.labels.read(record, known, custom, flags, problems)
-        hops = self._hops(record, flags) if self._hops else ()
+        hops = self._hops(record, stage, flags) if self._hops else ()
         if problems:
             return Unmappable(tuple(problems))
         state = DealState(amount_cents=amount, stage=stage, close_date=day, owner_external_id=owner, custom=custom)

@@ -20,7 +20,7 @@ HOP_UNREAD = "stage_hop_unread"
 """The flag of a record with a stage move that could not be read."""
 
 StageReader: TypeAlias = Callable[[Record, list[str], list[Problem]], str | None]
-HopReader: TypeAlias = Callable[[Record, list[str]], tuple[Hop, ...]]
+HopReader: TypeAlias = Callable[[Record, str | None, list[str]], tuple[Hop, ...]]
 
 
 class _Table(Vocabulary):
@@ -109,16 +109,16 @@ def stage_reader(kind: str, rule: StageRule, words: StageWords) -> StageReader:
 
 
 def hop_reader(rule: HistoryRule, words: StageWords, unmapped: str) -> HopReader:
-    """A function that reads the stage moves that a record remembers, oldest first.
+    """A function that reads the stage moves that a record in a stage remembers, oldest first.
 
-    What cannot be read, or has a word the table does not know, is left out and flagged: the moves only tell of the
-    way, the stage itself is read from its own key.
+    The last move has led to that stage: where the first one has and the last one has not, the newest is kept first.
+    What cannot be read, or has a word the table does not know, is left out and flagged: the moves only tell of the way,
+    the stage itself is read from its own key.
     """
     find, stage_of, passes = finder(rule.sources), finder(rule.stage), unmapped == "pass"
 
-    def read(record: Record, flags: list[str]) -> tuple[Hop, ...]:
-        hops: list[Hop] = []
-        seen: dict[bytes, int] = {}
+    def read(record: Record, now: str | None, flags: list[str]) -> tuple[Hop, ...]:
+        moves: list[tuple[str, bytes]] = []
         try:
             listed, table = _listed(find(record)), words.of(record)
         except Unreadable:
@@ -133,12 +133,15 @@ def hop_reader(rule: HistoryRule, words: StageWords, unmapped: str) -> HopReader
                 stage = table.find(word) or (text(word) if passes else None)
                 if stage is None:
                     raise Unreadable("an unknown word")
-                hops.append(Hop(_name(entry, seen), stage))
+                moves.append((stage, digest(canonical(anything(entry)))))
             except Unreadable:
                 unread = True
         if unread:
             flags.append(HOP_UNREAD)
-        return tuple(hops)
+        if moves and moves[-1][0] != now == moves[0][0]:
+            moves.reverse()
+        seen: dict[bytes, int] = {}
+        return tuple(Hop(_name(entry, seen), stage) for stage, entry in moves)
 
     return read
 
@@ -157,15 +160,13 @@ def _listed(value: Any) -> list[Any]:
     return found
 
 
-def _name(entry: dict[str, Any], seen: dict[bytes, int]) -> bytes:
+def _name(entry: bytes, seen: dict[bytes, int]) -> bytes:
     """The identity of an entry: its digest, and for the second and later that say the very same, which of them it is.
 
     Without it, a deal moved there and back and there again by entries without a time would lose a move.
     """
-    known = anything(entry)
-    name = digest(canonical(known))
-    times = seen[name] = seen.get(name, 0) + 1
-    return name if times == 1 else digest(canonical([known, times]))
+    times = seen[entry] = seen.get(entry, 0) + 1
+    return entry if times == 1 else digest(canonical([entry.hex(), times]))
 
 
 def _outcome_reader(kind: str, rule: StageRule) -> Callable[[Record], str | None]:

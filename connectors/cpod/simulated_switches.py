@@ -87,5 +87,7 @@ class Switches:
     quoted_json: bool = False
     """`custom_fields`, `tags`, `contact_ids` and `audit_log` are JSON inside a text."""
     audit_log: bool = True
+    audit_log_order: Literal["oldest", "newest"] = "oldest"
+    """Which entry of the `audit_log` comes first."""
     missing_currency: float = 0.0
     foreign_currency: float = 0.0

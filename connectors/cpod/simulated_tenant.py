@@ -188,7 +188,8 @@ class Tenant(Simulator):
             elif self.switches.reopening_clears:
                 after["actual_close_date"] = None
             if self.switches.audit_log and not first:
-                after["audit_log"] = [*_listed(deal.get("audit_log")), self._entry(deal["stage"], stage)]
+                log, entry = _listed(deal.get("audit_log")), self._entry(deal["stage"], stage)
+                after["audit_log"] = [*log, entry] if self.switches.audit_log_order == "oldest" else [entry, *log]
         if first:
             after |= {"created_by": self._make.persons[0]["id"], "updated_at": stamp(self.clock.now)}
         return self._make.rendered(after)

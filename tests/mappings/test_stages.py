@@ -170,15 +170,26 @@ def test_the_agreement_is_that_of_the_records_own_pipeline():
     assert stage(mapper, status="won", stage="Dead") == "closed_won"
 
 
-def hops(moves: Any, mapper: Mapper = REMEMBERING, **fields: Any) -> list[str]:
-    return [hop.stage for hop in mapped(mapper, record(moves=moves, **fields)).hops]
+def hops(moves: Any, mapper: Mapper = REMEMBERING, stage: str = "Won", **fields: Any) -> list[str]:
+    return [hop.stage for hop in mapped(mapper, record(moves=moves, stage=stage, **fields)).hops]
 
 
 def test_stage_moves_are_read_oldest_first_by_the_words_of_the_records_own_pipeline():
     moves = [{"to_stage": "Open", "at": 1}, {"to": "Won", "at": 2}]
     assert hops(moves) == ["open", "closed_won"]
-    assert hops([{"to": "Demo"}, {"to": "Won"}], stage="Won", pipeline="emea") == ["emea_demo", "emea_won"]
+    assert hops([{"to": "Demo"}, {"to": "Won"}], pipeline="emea") == ["emea_demo", "emea_won"]
     assert mapped(REMEMBERING, record(moves=moves)).flags == ()
+
+
+def test_moves_are_told_in_the_order_they_were_made_whichever_of_them_the_source_keeps_first():
+    """The last one has led to the record's own stage."""
+    moves = [{"to": "Open", "at": 1}, {"to": "Won", "at": 2}, {"to": "Open", "at": 3}, {"to": "Won", "at": 4}]
+    told = ["open", "closed_won", "open", "closed_won"]
+    assert hops(moves) == hops(moves[::-1]) == told
+    assert hops(moves[:3], stage="Open") == hops(moves[2::-1], stage="Open") == told[:3]
+    timeless = [{"to": "Open"}, {"to": "Won"}] * 2
+    one, other = (mapped(REMEMBERING, record(moves=kept, stage="Won")).hops for kept in (timeless, timeless[::-1]))
+    assert one == other
 
 
 def test_a_list_of_moves_inside_a_text_is_read_too():
@@ -235,8 +246,9 @@ entries = st.fixed_dictionaries({"to": st.sampled_from(["Open", "Won"])}, option
 def test_a_move_keeps_its_identity_while_others_are_added_behind_it_and_shares_it_with_none(
     first: list[Mapping[str, Any]], added: list[Mapping[str, Any]]
 ):
-    before = mapped(REMEMBERING, record(moves=first)).hops
-    after = mapped(REMEMBERING, record(moves=[*first, *added])).hops
+    stages = [move["to"] for move in [*first, *added]] or ["Open"]
+    before = mapped(REMEMBERING, record(moves=first, stage=stages[max(0, len(first) - 1)])).hops
+    after = mapped(REMEMBERING, record(moves=[*first, *added], stage=stages[-1])).hops
     assert after[: len(before)] == before
     assert len({hop.entry for hop in after}) == len(after) == len(first) + len(added)
 

@@ -85,6 +85,21 @@ def test_stage_moves_between_two_pulls_are_events_of_their_own_unless_they_are_s
     assert stages == ["lead", *(["proposal", "negotiation"] if hops else []), "closed_won"]
 
 
+@pytest.mark.parametrize("quoted_json", [True, False])
+def test_stage_moves_that_are_kept_the_newest_first_are_told_in_the_order_they_were_made(
+    connect: Any, quoted_json: bool
+):
+    one = connect(Tenant(5, audit_log_order="newest", quoted_json=quoted_json))
+    deal = one.tenant.new_deal(amount=Decimal(100), stage="lead")
+    one.pull()
+    for stages in (("proposal", "negotiation"), ("closed_lost", "negotiation", "closed_won")):
+        for stage in stages:
+            one.tenant.set_stage(deal, stage)
+        one.pull()
+    told = ["lead", "proposal", "negotiation", "closed_lost", "negotiation", "closed_won"]
+    assert [stage for _, stage in one.events(deal)] == told
+
+
 def test_a_deleted_deal_gets_its_tombstone_with_the_next_pull_and_a_restored_one_comes_back(connect: Any):
     one = connect(Tenant(5))
     deal = one.tenant.ids()[0]
