@@ -37,8 +37,8 @@ def parked_kept(
 
     A record without an id or a kind stays as unreadable as it was, whatever the mapping says: it is left out.
     """
-    after = 0
-    while True:
+    after, last = (0, None) if numbers is None else (min(numbers, default=0) - 1, max(numbers, default=0))
+    while last is None or after < last:
         with store.read() as tx:
             found = parking.listed(tx, connection_id=connection_id, stage="record", after=after, limit=BATCH)
             entries = list(found)

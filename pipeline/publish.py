@@ -249,7 +249,7 @@ class _Publisher:
 
 
 def _park(tx: Connection, head: Head, rejected: Rejected, at: str) -> None:
-    outbox.set_parked(tx, head.lane, parked=True)
+    outbox.stop(tx, head.lane)
     connection_id, source_id, revision = head.lane
     row = ParkedRow(
         connection_id=connection_id,

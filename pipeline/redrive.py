@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ from pipeline.wiring import App
 
 _LONGEST = 200
 
+AT_ONCE = 200
+"""So many entries are tried again while somebody waits: about a second, even where each was observed by itself."""
+
 
 class Which(NamedTuple):
     """Entries that were parked for this reason, for this field; None leaves it open."""
@@ -41,14 +45,9 @@ def list_parked(
     app: App, *, connection: str | None = None, limit: int | None = None, after: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Open entries in the order they were parked, at most `limit` of those beyond `after`."""
-    number = numbered(app, connection)
     with app.store.read() as tx:
         names = connections.names(tx)
-
-    def page(tx: Connection, place: int, size: int) -> Iterator[Entry]:
-        return parking.listed(tx, connection_id=number, after=place, limit=size)
-
-    for entry in streamed(app.store, page, attrgetter("id"), after=after or 0, limit=limit):
+    for entry in _parked(app, connection, after or 0, limit):
         yield _shown(entry, names)
 
 
@@ -99,14 +98,39 @@ def retry_parked(
     through today's mapping, without a request to the source; refused events by reopening their lanes for the next
     publish; what crashed whoever looked by asking to look again. One summary a connection. Raises `Unknown`.
     """
-    chosen = [_chosen(app, number) for number in numbers] if numbers else list(_open(app, connection, like))
+    chosen = _chosen(app, numbers) if numbers else list(_open(app, connection, like))
+    return _tried_again(app, chosen, operator, progress)
+
+
+class Part(NamedTuple):
+    """What became of some of the entries that were to be tried again; `after` is None where none are left beyond it."""
+
+    summaries: list[Summary]
+    after: int | None
+
+
+def retry_some(app: App, connection: str | None, like: Which, after: int, operator: Operator) -> Part:
+    """Try the next parked entries beyond `after` again, at most `AT_ONCE`, as `retry_parked` does: for those who wait
+    for the answer, and ask again for the rest. Raises `Unknown`.
+    """
+    found = list(islice(_open(app, connection, like, after), AT_ONCE + 1))
+    some = found[:AT_ONCE]
+    more = len(found) > len(some)
+    return Part(_tried_again(app, some, operator, silent), some[-1].id if more else None)
+
+
+def _tried_again(app: App, chosen: Sequence[Entry], operator: Operator, progress: Progress) -> list[Summary]:
+    with app.store.read() as tx:
+        names = connections.names(tx)
+    of_each: dict[str, list[Entry]] = {}
+    for entry in chosen:
+        of_each.setdefault(names[entry.row.connection_id], []).append(entry)
     done = []
-    for name in sorted({entry_name for entry_name, _ in chosen}):
-        entries = [entry for entry_name, entry in chosen if entry_name == name]
+    for name, entries in sorted(of_each.items()):
         with running(app, name, "replay", progress=progress) as run:
             with app.store.write() as tx:
                 run.confirm(tx)
-                _reopen(tx, [entry for entry in entries if entry.row.state == "open"])
+                _reopen(tx, run.scope.connection_id, [entry for entry in entries if entry.row.state == "open"])
                 target = ", ".join(str(entry.id) for entry in entries)
                 outcome = f"{len(entries)} tried again in run {run.summary.run}"
                 operator.did(
@@ -117,18 +141,14 @@ def retry_parked(
     return done
 
 
-def _reopen(tx: Connection, entries: Sequence[Entry]) -> None:
+def _reopen(tx: Connection, connection_id: int, entries: Sequence[Entry]) -> None:
     """Reopen the lanes of refused events, and ask again for records that crashed whoever looked."""
     at = now(tx)
     events = [entry for entry in entries if entry.row.stage == "event"]
-    for entry in events:
-        row = entry.row
-        assert row.revision is not None
-        outbox.set_parked(tx, (row.connection_id, row.source_id, row.revision), parked=False)
+    outbox.reopen(tx, [(connection_id, entry.row.source_id, entry.row.revision or 0) for entry in events])
     parking.close(tx, [entry.id for entry in events], "resolved", at=at, note="lane reopened")
     crashed = [entry for entry in entries if entry.row.stage == "record" and entry.row.reason == POISON]
-    for entry in crashed:
-        hints.want(tx, entry.row.connection_id, [Hint(entry.row.source_id, entry.row.version)], at)
+    hints.want(tx, connection_id, [Hint(entry.row.source_id, entry.row.version) for entry in crashed], at)
     parking.close(tx, [entry.id for entry in crashed], "resolved", at=at, note="asked for again")
 
 
@@ -138,7 +158,8 @@ def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -
     Raises `Unknown`.
     """
     with app.store.write() as tx:
-        entries = [_entry(parking.get(tx, number), number) for number in numbers]
+        known = parking.some(tx, numbers)
+        entries = [_entry(known.get(number), number) for number in numbers]
         if any(entry.row.stage == "event" for entry in entries):
             raise Unknown("an event that the ledger refused cannot be discarded: its deal's later events build on it")
         still_open = [entry.id for entry in entries if entry.row.state == "open"]
@@ -151,19 +172,24 @@ def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -
     return len(still_open)
 
 
-def _open(app: App, connection: str | None, like: Which) -> Iterator[tuple[str, Entry]]:
-    with app.store.read() as tx:
-        for row in connections.all_of_them(tx):
-            if connection in (None, row.name):
-                for entry in filter(like.fits, parking.listed(tx, connection_id=row.id)):
-                    yield row.name, entry
+def _open(app: App, connection: str | None, like: Which, after: int = 0) -> Iterator[Entry]:
+    return filter(like.fits, _parked(app, connection, after, None))
 
 
-def _chosen(app: App, number: int) -> tuple[str, Entry]:
+def _parked(app: App, connection: str | None, after: int, limit: int | None) -> Iterator[Entry]:
+    """Open entries beyond `after`, in the order they were parked. Raises `Unknown`."""
+    number = numbered(app, connection)
+
+    def page(tx: Connection, place: int, size: int) -> Iterator[Entry]:
+        return parking.listed(tx, connection_id=number, after=place, limit=size)
+
+    return streamed(app.store, page, attrgetter("id"), after=after, limit=limit)
+
+
+def _chosen(app: App, numbers: Sequence[int]) -> list[Entry]:
     with app.store.read() as tx:
-        entry = _entry(parking.get(tx, number), number)
-        names = connections.names(tx)
-    return names[entry.row.connection_id], entry
+        known = parking.some(tx, numbers)
+    return [_entry(known.get(number), number) for number in numbers]
 
 
 def _raw(tx: Connection, entry: Entry) -> bytes | None:

@@ -10,7 +10,16 @@ from pydantic import Field, model_validator
 from edge.api.answers import DEFAULT_LIMIT, document, page
 from edge.api.asking import After, Because, Limit, Number, Numbered, OfConnection, Opened, operator
 from edge.api.shapes import Discarded, Parked, ParkedEntry, Retried, ok
-from pipeline.redrive import Which, discard_parked, list_parked, parked_bytes, retry_parked, show_parked
+from pipeline.redrive import (
+    Part,
+    Which,
+    discard_parked,
+    list_parked,
+    parked_bytes,
+    retry_parked,
+    retry_some,
+    show_parked,
+)
 
 router = APIRouter(tags=["parked"])
 
@@ -26,6 +35,7 @@ class Retry(Because):
     code: str | None = None
     field: str | None = None
     all: bool = False
+    after: Numbered | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -69,12 +79,17 @@ def raw(opened: Opened, number: Number) -> Response:
 
 @router.post("/parked/retry", responses=ok(Retried))
 def retry(request: Request, opened: Opened, which: Retry) -> Response:
-    """Try entries again: records under today's mapping, refused events with the next publish."""
-    if which.connection is not None:
-        opened.settings.connection(which.connection)
-    like, person = Which(which.code, which.field), operator(request, which)
-    summaries = retry_parked(opened, which.ids, which.connection, like=like, operator=person)
-    return document({"retried": [summary.as_json() for summary in summaries]})
+    """Try entries again: records under today's mapping, refused events with the next publish.
+
+    Where no ids are given, the first 200 of them. The answer's `after` is to be sent along for those that follow; it is
+    null when there are none.
+    """
+    person = operator(request, which)
+    if which.ids is not None:
+        part = Part(retry_parked(opened, which.ids, None, operator=person), None)
+    else:
+        part = retry_some(opened, which.connection, Which(which.code, which.field), which.after or 0, person)
+    return document({"retried": [summary.as_json() for summary in part.summaries], "after": part.after})
 
 
 @router.post("/parked/discard", responses=ok(Discarded))

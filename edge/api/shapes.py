@@ -181,9 +181,10 @@ class Parked(Shape):
 
 
 class Retried(Shape):
-    """`dealsync parked retry --json`: one summary a connection."""
+    """`dealsync parked retry --json`: one summary a connection. Those beyond the entry `after` are yet to be tried."""
 
     retried: list[dict[str, Any]]
+    after: int | None = None
 
 
 class Discarded(Shape):

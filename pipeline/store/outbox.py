@@ -100,9 +100,14 @@ def put_off(tx: Connection, lanes: Sequence[Lane], *, until: str) -> None:
     bulk.change(tx, outbox, "due_at = ?", (until,), lanes)
 
 
-def set_parked(tx: Connection, lane: Lane, parked: bool) -> None:
-    """Stop or reopen the lane at this event."""
-    tx.execute(update(outbox).where(_is(lane)).values(parked=parked))
+def stop(tx: Connection, lane: Lane) -> None:
+    """Let the lane stand still at this event."""
+    tx.execute(update(outbox).where(_is(lane)).values(parked=True))
+
+
+def reopen(tx: Connection, lanes: Sequence[Lane]) -> None:
+    """Let the lanes go on that stand still at these events."""
+    bulk.change(tx, outbox, "parked = ?", (False,), lanes)
 
 
 def waiting(tx: Connection) -> dict[int, int]:

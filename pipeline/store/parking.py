@@ -99,6 +99,14 @@ def get(tx: Connection, number: int) -> Entry | None:
     return None if row is None else _entry(row)
 
 
+def some(tx: Connection, numbers: Sequence[int]) -> dict[int, Entry]:
+    """The entries with these numbers, open or closed, by number."""
+    found: dict[int, Entry] = {}
+    for chunk in bulk.in_chunks(numbers, 500):
+        found |= {entry.id: entry for entry in _entries(tx, select(parked).where(parked.c.id.in_(chunk)))}
+    return found
+
+
 def listed(
     tx: Connection,
     *,

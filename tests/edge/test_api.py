@@ -314,6 +314,8 @@ def test_parked_entries_are_retried_and_discarded(here: Operated):
         assert (retried["connection"], retried["read"], retried["parked"]) == (NAME, 1, 1)
         (retried,) = post(ann, "/parked/retry", **WHY, code="UNKNOWN_STAGE").json()["retried"]
         assert retried["read"] == 2
+        rest = post(ann, "/parked/retry", **WHY, all=True, after=first).json()
+        assert ([one["read"] for one in rest["retried"]], rest["after"]) == ([1], None)
         assert post(ann, "/parked/retry", **WHY, ids=[999]).status_code == 409
         assert post(ann, "/parked/retry", **WHY, connection="planhut").status_code == 409
         assert post(ann, "/parked/discard", **WHY, ids=[second]).json() == {"discarded": 1}

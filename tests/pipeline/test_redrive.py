@@ -6,16 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from connectors.planhat.simulator import PlanhatSimulator
-from pipeline import settings
+from pipeline import redrive, settings
+from pipeline.audit import NOBODY
 from pipeline.faults import Unknown
 from pipeline.fetch import fetch
 from pipeline.mapping_files import shipped
 from pipeline.publish import publish
 from pipeline.pull import pull
-from pipeline.redrive import discard_parked, list_parked, retry_parked, show_parked
+from pipeline.redrive import Part, Which, discard_parked, list_parked, retry_parked, retry_some, show_parked
 from pipeline.store.tables import outbox, parked, raw_blocks
 from pipeline.sweep import sweep
 from pipeline.wiring import App
@@ -88,6 +89,25 @@ def test_one_of_several_is_retried_by_its_number(app, crm, odd, knows_odd):
     (summary,) = retry_parked(app, [second["id"]], None)
     assert summary.applied == 1
     assert [entry["id"] for entry in list_parked(app)] == [first["id"]]
+
+
+def test_who_waits_for_the_answer_has_some_tried_again_and_asks_for_the_rest(app, crm, knows_odd, monkeypatch):
+    monkeypatch.setattr(redrive, "AT_ONCE", 3)
+    pull(app, NAME)
+    for deal in crm.ids()[:8]:
+        crm.edit(deal, stage="Odd")
+    pull(app, NAME)
+    ids = [entry["id"] for entry in list_parked(app)]
+    nobody = retry_some(app, NAME, Which(reason="another"), 0, NOBODY)
+    assert nobody == Part([], None)
+    still = [retry_some(app, None, Which(reason="UNKNOWN_STAGE"), after, NOBODY) for after in (0, ids[2], ids[5])]
+    assert [part.after for part in still] == [ids[2], ids[5], None]
+    assert [(one.read, one.parked) for part in still for one in part.summaries] == [(3, 3), (3, 3), (2, 2)]
+    assert [entry["id"] for entry in list_parked(app)] == ids, "they are parked under the same numbers"
+    knows_odd()
+    mended = retry_some(app, NAME, Which(field="stage"), ids[0], NOBODY)
+    assert ([one.applied for one in mended.summaries], mended.after) == ([3], ids[3])
+    assert [entry["id"] for entry in list_parked(app)] == [ids[0], *ids[4:]]
 
 
 def test_what_was_put_aside_stays_aside_until_its_bytes_change(app, crm, odd):
@@ -165,6 +185,20 @@ def test_a_refused_event_cannot_be_put_aside_and_its_lane_is_reopened_once(app, 
     retry_parked(app, None, None)
     assert publish(app).published == 1
     assert list(list_parked(app)) == []
+
+
+def test_the_lanes_of_many_refused_events_are_reopened_together(app, crm):
+    app.ledger = moody = Moody()
+    pull(app, NAME)
+    moody.refuse = {f"{NAME}:{deal}" for deal in crm.ids()}
+    publish(app)
+    assert len(list(list_parked(app))) == len(crm.ids())
+    asked = []
+    event.listen(app.store.engine, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
+    retry_parked(app, None, None)
+    assert len([one for one in asked if one.startswith("UPDATE outbox")]) == 1
+    moody.refuse = set()
+    assert publish(app).published == len(crm.ids())
 
 
 def test_numbers_that_are_not_there_are_told(app):
