@@ -17,7 +17,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks import dealsync_runs, ledger_service, measure, receiver, scaling, stage
+from benchmarks import dealsync_runs, hinting, ledger_service, measure, receiver, scaling, stage
 from benchmarks.environment import version_of
 from benchmarks.measure import Failed
 from benchmarks.peer_runs import PEERS, Peer
@@ -117,6 +117,11 @@ class Bench:
             with _scratch() as folder:
                 self.table.figures += ledger_service.figures(kind, self._server_url, folder)
 
+    def hints(self) -> None:
+        """How soon a record is asked for that a webhook named, while a backfill uses up the budget."""
+        with _scratch() as folder:
+            self.table.figures += hinting.figures(self._server_url, folder)
+
     def scale(self, *, full: bool) -> None:
         """More workers, connections and deals."""
         with _scratch() as folder:
@@ -179,6 +184,7 @@ def _contenders(bench: Bench, *, full: bool) -> dict[str, Callable[[], None]]:
         "webhooks": bench.webhooks,
         "service": bench.service,
         "requests": bench.requests,
+        "hints": bench.hints,
         "scaling": partial(bench.scale, full=full),
         "sweeps": partial(bench.sweeps, full=full),
     }

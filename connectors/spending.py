@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from connectors.pacing import Limit, News
+from connectors.pacing import MINUTE, Limit, News
 
 Lane: TypeAlias = Literal["hint", "pull", "reconcile", "backfill"]
 """What a request is for, the most urgent first."""
@@ -25,6 +25,11 @@ RESERVES: Mapping[Lane, float] = {"hint": 0.1, "pull": 0.1, "reconcile": 0.05, "
 
 SPARE = 0.1
 """The share of every limit that a keeper does not lend."""
+
+PARTS = 12
+"""Where a window is spread, a lane takes its share of it in so many equal parts."""
+
+_BULKY: frozenset[Lane] = frozenset({"reconcile", "backfill"})
 
 _GRAINS = 60
 _SHARE = 8
@@ -60,6 +65,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     loan: int = 0
     due: float = 0.0
     turn: int = 0
+    hinted_at: float = 0.0
 
 
 class Terms(NamedTuple):
@@ -102,9 +108,16 @@ def granted(spending: Spending, now: float, terms: Terms, most: int, good_for: f
         window = sent[window_of(limit)] = within(limit, sent.get(window_of(limit), ()), now)
         used = (*within(limit, spending.moved.get(window_of(limit), ()), now), *window)
         given_out = _given_out(spending, limit, now)
-        free = given_out - kept(terms.lane, given_out) - sum(count for _, count in used)
+        ours = given_out - kept(terms.lane, given_out)
+        free = ours - sum(count for _, count in used)
         room = min(room, _share(free))
         wait = max(wait, 0.0 if free > 0 else _until_free(limit, used, 1 - free, now))
+        if _is_spread(spending, limit, terms.lane, now):
+            part, then = Limit(math.ceil(ours / PARTS), limit.seconds / PARTS), now + good_for
+            lately = within(part, used, then)
+            free = part.requests - sum(count for _, count in lately)
+            room = min(room, free)
+            wait = max(wait, 0.0 if free > 0 else _until_free(part, lately, 1 - free, then))
         if limit.aligned:
             seconds = min(seconds, ends(limit, now) - now)
     if spending.left is not None:
@@ -117,7 +130,9 @@ def granted(spending: Spending, now: float, terms: Terms, most: int, good_for: f
         at = now if limit.aligned else now + seconds
         sent[window_of(limit)] = noted(limit, sent[window_of(limit)], at, room)
     left = None if spending.left is None else spending.left - room
-    return msgspec.structs.replace(spending, sent=sent, left=left), Grant(room, 0.0, now, seconds, spending.turn)
+    hinted_at = now if terms.lane == "hint" else spending.hinted_at
+    changed = msgspec.structs.replace(spending, sent=sent, left=left, hinted_at=hinted_at)
+    return changed, Grant(room, 0.0, now, seconds, spending.turn)
 
 
 def free_now(spending: Spending, now: float, limits: Sequence[Limit]) -> int | None:
@@ -182,6 +197,17 @@ def _given_out(spending: Spending, limit: Limit, now: float) -> int:
     if spending.due:
         return limit.requests - spare(limit.requests)
     return spare(limit.requests) if is_lent(spending, limit, now) else limit.requests
+
+
+def _is_spread(spending: Spending, limit: Limit, lane: Lane, now: float) -> bool:
+    """Whether a lane must spread what it takes of a window, so that a hint which finds it used up soon finds room.
+
+    What leaves a window leaves it as it was sent: after a burst nothing does for a long time. While hints come, all
+    others spread; those that have many requests to send spread them over a minute anyway, which costs them little.
+    """
+    if lane == "hint" or limit.aligned:
+        return False
+    return now < spending.hinted_at + limit.seconds or (lane in _BULKY and limit.seconds <= MINUTE)
 
 
 def _not_ours(spending: Spending, now: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.pacing import DAY, HOUR, MINUTE, Limit, News
-from connectors.spending import NOTHING, RESERVES, Grant, Lane, Spending, Terms, granted, kept, learned, returned
+from connectors.spending import NOTHING, PARTS, RESERVES, Grant, Lane, Spending, Terms, granted, kept, learned, returned
 
 START = 1_772_409_600.0
 """A midnight UTC."""
@@ -102,6 +103,52 @@ def test_every_lane_leaves_the_reserves_of_those_before_it(lane: Lane):
     assert taken(spending, START, limit, lane=lane)[1:] == (0, HOUR)
     for other in LANES[: LANES.index(lane)]:
         assert taken(spending, START, limit, lane=other)[1] == 1
+
+
+def _greedy(spending: Spending, limit: Limit, lane: Lane, seconds: float) -> tuple[Spending, list[float]]:
+    """Somebody who sends as fast as the lane may, for so long: when each request went."""
+    sent, now = list[float](), START
+    while now < START + seconds:
+        spending, permits, wait = taken(spending, now, limit, lane=lane)
+        sent += [now] * permits
+        now += wait
+    return spending, sent
+
+
+def test_a_backfill_spreads_its_share_over_a_minute_and_still_has_all_of_it():
+    limit, part = Limit(200, MINUTE), MINUTE / PARTS
+    _, sent = _greedy(Spending(), limit, "backfill", 10 * MINUTE)
+    ours = 200 - kept("backfill", 200)
+    assert all(later - one >= part for one, later in zip(sent, sent[math.ceil(ours / PARTS) :], strict=False))
+    assert ours * 9.5 <= len(sent) <= ours * 10 + 1
+
+
+def test_a_backfill_alone_may_burst_through_an_hour_but_spreads_it_once_there_was_a_hint():
+    limit = Limit(1000, HOUR)
+    _, sent = _greedy(Spending(), limit, "backfill", HOUR)
+    assert (len(sent), sent[-1]) == (750, START)
+    spending, _, _ = taken(Spending(), START, limit, lane="hint")
+    _, sent = _greedy(spending, limit, "backfill", HOUR)
+    assert len([at for at in sent if at < START + HOUR / PARTS]) == math.ceil(750 / PARTS) - 1
+    assert len(sent) == 749
+
+
+def test_a_pull_waits_for_nobody_unless_hints_come():
+    limit = Limit(60, MINUTE)
+    assert spent(limit, 54, lane="pull").sent, "at once"
+    spending, _, _ = taken(Spending(), START, limit, lane="hint")
+    for _ in range(math.ceil(54 / PARTS) - 1):
+        spending, permits, _ = taken(spending, START, limit, lane="pull")
+        assert permits == 1
+    assert taken(spending, START, limit, lane="pull")[1:] == (0, MINUTE / PARTS)
+    assert taken(spending, START + MINUTE + 1, limit, lane="pull", most=9)[1] > 1, "it was the last one"
+
+
+def test_a_day_is_not_spread():
+    limit = Limit(100, DAY, aligned=True)
+    spending, _, _ = taken(Spending(), START, limit, lane="hint")
+    _, sent = _greedy(spending, limit, "backfill", 1.0)
+    assert len(sent) == 74
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 10, 1000])

@@ -177,7 +177,7 @@ def test_a_budget_tells_nothing_but_numbers_and_a_run_costs_few_visits(opened: C
     event.listen(app.store.engine, "before_cursor_execute", lambda *seen: visits.append(seen[2]))
     pull(app, "other")
     written = [text for text in visits if text.startswith("UPDATE budgets")]
-    assert 1 <= len(written) <= 4
+    assert 1 <= len(written) <= 5, "ten requests"
     with app.store.read() as tx:
         ((account, state),) = tx.execute(select(budgets.c.account, budgets.c.state)).all()
     assert account == "other"
@@ -220,12 +220,12 @@ class Account:
         return most
 
 
-def play(account: Account, seed: int, until: float, hints_per_minute: float) -> list[float]:
-    """Three backfills and a pull send as fast as they may, hints come by chance; seconds that each hint waited.
+def play(account: Account, seed: int, until: float, hints_per_minute: float) -> list[tuple[float, float]]:
+    """Three backfills and a pull send as fast as they may, hints come by chance: when each came, and what it waited.
 
     Now and then a backfill dies with the permits it holds, and another begins in its place.
     """
-    chance, order, waited = Random(seed), iter(range(10**9)), list[float]()
+    chance, order, waited = Random(seed), iter(range(10**9)), list[tuple[float, float]]()
     end, due = account.now + until, list[tuple[float, int, str, Permits, float]]()
 
     def push(at: float, lane: str, permits: Permits, since: float) -> None:
@@ -243,7 +243,7 @@ def play(account: Account, seed: int, until: float, hints_per_minute: float) -> 
             continue
         account.sent.append(account.now)
         if lane == "hint":
-            waited.append(account.now - since)
+            waited.append((since, account.now - since))
             permits.close()
         else:
             if lane == "backfill" and chance.random() < 0.01:
@@ -256,9 +256,9 @@ def play(account: Account, seed: int, until: float, hints_per_minute: float) -> 
 @pytest.mark.parametrize(
     ("limits", "minutes", "hints"),
     [
-        ([Limit(200, MINUTE)], 8, 18.0),
-        ([Limit(60, MINUTE)], 12, 3.0),
-        ([Limit(900, HOUR)], 130, 0.8),
+        ([Limit(200, MINUTE)], 5, 60.0),
+        ([Limit(60, MINUTE)], 8, 15.0),
+        ([Limit(900, HOUR)], 190, 4.0),
     ],
     ids=["planhat", "cpod", "monaco"],
 )
@@ -278,7 +278,9 @@ def test_under_a_backfill_nineteen_of_twenty_hints_start_within_two_seconds(
     schema.STORE.migrate(engine)
     with closing(Keeper(broker, uuid.uuid4().hex)) as keeper:
         account = Account(Store(engine), *limits, keeper=keeper if kept_in == "redis" else None)
-        waited = sorted(play(account, seed, minutes * 60, hints))
+        hinted = play(account, seed, minutes * 60, hints)
+    quiet_until = START.timestamp() + limits[0].seconds  # nobody had seen a hint: for one window they have the reserve
+    waited = sorted(wait for since, wait in hinted if since >= quiet_until)
     assert len(waited) >= 20
     assert waited[int(len(waited) * 0.95)] <= 2.0
     for limit in limits:
