@@ -160,7 +160,7 @@ def test_a_worker_that_is_deaf_ends_and_one_that_is_only_busy_does_not(worker: W
         worker.is_busy()
         worker.ring()
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(5)  # messages wait all the while
+            process.wait(4)  # messages wait all the while, for longer than a deaf one lives
         door.open = True
         worker.hears(rings=2)
         worker.deaf = True
