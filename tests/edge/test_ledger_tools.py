@@ -6,6 +6,9 @@ import csv
 import hashlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,22 @@ def store(config: Path, *statements: str) -> None:
         for statement in statements:
             tx.execute(text(statement))
     engine.dispose()
+
+
+def test_the_configuration_says_how_many_requests_may_wait(cli: Cli, configured: Path):
+    made = cli("ledger", "keys", "create", "x", "--scope", "deals:write", "--json").document
+    configured.write_text(configured.read_text() + "[ledger]\nmax_waiting = 1\n")
+    body = {"external_id": "d", "dedup_key": "k", "state": {}}
+    engine = connect(f"sqlite:///{configured.with_name('dealsync.db')}")
+    with served(service_app(load(configured, {"PLANHAT_TOKEN": "t"}))) as address, ThreadPoolExecutor(8) as together:
+        post = partial(httpx.post, f"{address}/v1/deals/events", headers={"Authorization": f"Bearer {made['key']}"})
+        with engine.begin():  # SQLite's one writer
+            waiting = [together.submit(post, json={**body, "dedup_key": f"k{number}"}) for number in range(8)]
+            sent_away = [one.result() for one in islice(as_completed(waiting), 7)]
+        statuses = sorted(one.result().status_code for one in waiting)
+    engine.dispose()
+    assert {answer.status_code for answer in sent_away} == {503}
+    assert statuses == [201] + [503] * 7
 
 
 @pytest.fixture
