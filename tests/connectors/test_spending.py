@@ -89,7 +89,7 @@ def test_no_window_ever_holds_more_than_its_limit_however_many_take_give_back_an
     sent.sort()
     for limit in limits:
         if limit.aligned:
-            windows = [int((at + 1e-3) // limit.seconds) for at in sent]  # as below: floats
+            windows = [int((at + 2e-5) // limit.seconds) for at in sent]  # what floats make of its end
             assert all(windows.count(one) <= limit.requests for one in set(windows))
         else:
             for first, last in zip(sent, sent[limit.requests :], strict=False):
