@@ -69,9 +69,7 @@ class LeadlexReader:
                     yield _page(listed, (), state, notes=(*notes, *whole.notes))
             if under.road != "updated":
                 break
-            under = Under(
-                road="created", floor=under.floor, then=under.then, top=under.top, scan=Scan(after=under.floor)
-            )
+            under = replace(under, road="created", scan=Scan(after=under.floor))
             state = replace(state, under=under)
             yield _page(listed, (), state, notes=(*notes, *whole.notes))
         yield from self._end(state, listed, (*notes, *whole.notes))
@@ -192,9 +190,12 @@ class LeadlexReader:
 def _seen(under: Under, step: Step) -> Under:
     """The read as it stands after a page. Its first page's time is the watermark it leaves: what changes while the
     walk goes on is read again by the next."""
-    edits = [record.version for record in step.listed.rows.records if record.version not in (None, UNEDITED)]
+    began = under.began or step.listed.requested_at
+    versions = [record.version for record in step.listed.rows.records if record.version != UNEDITED]
+    # A deal edited later than that may have been read before its edit: no watermark may pass over it.
+    edits = [version for version in versions if version is not None and version <= began]
     top = later(under.top, max(edits, default=None)) if under.then is None else None
-    return replace(under, scan=step.scan, then=under.then or step.listed.source_time, top=top)
+    return replace(under, scan=step.scan, then=under.then or step.listed.source_time, top=top, began=began)
 
 
 def _doubts(scan: Scan, last: Listed, counts: tuple[int, int], found: int) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 class Under(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A read under way. `floor` is the time since which changes are read; `then` the watermark that it will leave.
 
-    `top` is the newest `updated_date` seen, which stands in for a source that does not tell its time.
+    For a source that does not tell its time, `top` stands in: the newest `updated_date` seen that is not later than
+    `began`, the time just before the first request by the database's clock.
     """
 
     road: Road
@@ -37,6 +38,7 @@ class Under(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     scan: Scan = Scan()
     then: str | None = None
     top: str | None = None
+    began: str | None = None
 
 
 class State(Committed, frozen=True):

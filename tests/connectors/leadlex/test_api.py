@@ -134,6 +134,25 @@ def test_the_watermark_is_the_time_when_the_first_walk_began():
     assert began <= pulls.cursor["watermark"] <= "2026-03-02T08:01:00.000Z"
 
 
+@pytest.mark.parametrize("date_header", [True, False])
+def test_what_changes_while_a_slow_pull_reads_is_found_by_the_next_whether_or_not_leadlex_tells_its_time(
+    date_header: bool,
+):
+    tenant = Tenant(60, date_header=date_header)
+    pulls = Pulls(tenant.reader)
+    pulls.pull()
+    tenant.clock.advance(timedelta(days=1))
+    for one in tenant.ids():
+        tenant.edit(one, estimated_value=1)
+    for number, page in enumerate(tenant.reader().changed(pulls.cursor)):
+        pulls.take(page)
+        tenant.clock.advance(timedelta(minutes=20))
+        tenant.edit(tenant.ids()[number], estimated_value=4711)
+        changed = tenant.ids()[: number + 1]
+    pulls.pull()
+    assert {fields(pulls.held[one])["estimated_value"] for one in changed} == {4711}
+
+
 def test_what_changes_during_a_first_pull_is_found_by_the_next():
     tenant = Tenant(50)
     pulls = Pulls(lambda: tenant.reader(overlap="0s"))
