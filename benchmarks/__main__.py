@@ -17,7 +17,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks import dealsync_runs, hinting, ledger_service, measure, receiver, scaling, stage
+from benchmarks import dealsync_runs, distant, hinting, ledger_service, measure, receiver, scaling, stage
 from benchmarks.environment import version_of
 from benchmarks.measure import Failed
 from benchmarks.peer_runs import PEERS, Peer
@@ -105,6 +105,11 @@ class Bench:
             with _scratch() as folder:
                 self.table.figures += receiver.figures(kind, self._server_url, folder)
 
+    def far_ledger(self) -> None:
+        """A ledger elsewhere that takes one event at a time."""
+        with _scratch() as folder:
+            self.table.figures += distant.figures(self._server_url, folder)
+
     def requests(self) -> None:
         """What each source's ways cost in requests: counted, so the machine does not matter."""
         command = [sys.executable, "-m", "benchmarks.requests"]
@@ -183,6 +188,7 @@ def _contenders(bench: Bench, *, full: bool) -> dict[str, Callable[[], None]]:
         "in process": bench.in_process,
         "webhooks": bench.webhooks,
         "service": bench.service,
+        "distant": bench.far_ledger,
         "requests": bench.requests,
         "hints": bench.hints,
         "scaling": partial(bench.scale, full=full),

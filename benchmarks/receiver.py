@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import dealsync_runs, stage
 from benchmarks.load import cpu_s
 from benchmarks.measure import Failed, run
+from benchmarks.processes import serving
 from benchmarks.results import Figure
 from benchmarks.sender import CONNECTIONS, SECRET
 from tests import servers
@@ -43,12 +39,6 @@ secrets = [{{ env = "BENCH_SECRET" }}]
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    port: int
-    process: subprocess.Popen[str]
-
-
 def figures(kind: str, server_url: str, folder: Path) -> list[Figure]:
     """Send true deliveries, then forged ones, to a server on a fresh store. Raises `Failed`, also if one was lost.
 
@@ -63,12 +53,13 @@ def figures(kind: str, server_url: str, folder: Path) -> list[Figure]:
 def _measured(kind: str, store_url: str, folder: Path) -> list[Figure]:
     environment = {**stage.environment(folder), "PYTHONPATH": str(stage.ROOT), "BENCH_SECRET": SECRET}
     run([_DEALSYNC, "migrate"], folder=folder, environment=environment)
-    with _serving(folder, environment) as server:
-        before = cpu_s(server.process.pid)
-        said = _sent(server.port, "true")
-        spent = cpu_s(server.process.pid) - before
+    with serving("serve", folder, environment) as (port, pid):
+        time.sleep(0.5)
+        before = cpu_s(pid)
+        said = _sent(port, "true")
+        spent = cpu_s(pid) - before
         kept = _count(store_url)
-        forged = _sent(server.port, "forged")
+        forged = _sent(port, "forged")
         if _count(store_url) != kept:
             raise Failed("a forged delivery was kept")
     if set(said["statuses"]) != {"202"} or set(forged["statuses"]) != {"401"}:
@@ -90,23 +81,6 @@ def _sent(port: int, truth: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.sender", str(port), _PATH, str(SECONDS), truth]
     ended = run(command, folder=stage.ROOT, environment=dict(os.environ))
     return ended.said
-
-
-@contextmanager
-def _serving(folder: Path, environment: dict[str, str]) -> Iterator[_Server]:
-    command = [_DEALSYNC, "serve", "--port", "0"]
-    with (folder / "serve.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        if not said:
-            raise Failed(f"dealsync serve ended: {(folder / 'serve.log').read_text()[-600:]}")
-        time.sleep(0.5)
-        yield _Server(int(said.partition(";")[0].rpartition(":")[2]), process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
 
 
 def _count(store_url: str) -> int:

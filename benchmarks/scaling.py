@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,6 +20,7 @@ import psycopg
 
 from benchmarks import dealsync_runs, measure, stage
 from benchmarks.measure import Failed
+from benchmarks.processes import worker
 from benchmarks.results import Figure
 from benchmarks.stage import PageServer
 from pipeline import settings
@@ -83,7 +82,7 @@ def _with_workers(number: int, pages: PageServer, server_url: str, folder: Path)
         environment = _environment(folder)
         migrate(settings.load(folder / "dealsync.toml", environment))
         for place in range(number):
-            stack.enter_context(_worker(folder / f"worker-{place}.log", environment))
+            stack.enter_context(worker(folder / f"worker-{place}.log", environment))
         stage.settle(server_url)
         try:
             spent = _drained(broker, store, wanted)
@@ -114,30 +113,6 @@ def _drained(broker: str, store: str, wanted: int) -> float:
                 ring("publish")
                 rung = moment
             time.sleep(0.05)
-
-
-@contextmanager
-def _worker(log: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A worker of one child on all queues, ready to work."""
-    command = [sys.executable, "-m", "celery", "-A", "worker", "worker", "--concurrency", "1"]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            [*command, "--without-gossip", "--without-mingle"], cwd=stage.ROOT, env=environment, stdout=out, stderr=out
-        )
-    try:
-        ends = time.monotonic() + PATIENCE_S
-        while " ready." not in log.read_text():
-            if process.poll() is not None or time.monotonic() > ends:
-                raise Failed(f"a worker did not begin: {log.read_text()[-600:]}")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _with_connections(number: int, server_url: str, folder: Path) -> list[Figure]:
