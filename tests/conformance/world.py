@@ -179,8 +179,11 @@ def name_of(credential: str) -> str:
 Rewrite = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
-def rewritten(crm: SimulatedCrm, rewrite: Rewrite) -> Callable[[Request, Callable[[Request], Answer]], Answer]:
-    """A mishap: rows disappear from lists of deals, whatever envelope they come in; totals stay as they were."""
+def rewritten(
+    crm: SimulatedCrm, rewrite: Rewrite, *, recount: bool = False
+) -> Callable[[Request, Callable[[Request], Answer]], Answer]:
+    """A mishap: rows disappear from lists of deals, whatever envelope they come in; totals stay as they were, or with
+    `recount` tell of what is left only, as they do for whoever may not see the others."""
 
     def mishap(request: Request, handle: Callable[[Request], Answer]) -> Answer:
         answer = handle(request)
@@ -192,7 +195,11 @@ def rewritten(crm: SimulatedCrm, rewrite: Rewrite) -> Callable[[Request, Callabl
         rows = _rows(body, known)
         if rows is None:
             return answer
+        before = len(rows)
         rows[:] = rewrite(rows)
+        if recount:
+            shown = len(rewrite([{"id": one} for one in known]))
+            _recount(body, lambda total: shown if total == len(known) else total - before + len(rows))
         headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
         return Answer(status=answer.status, body=json.dumps(body).encode(), headers=headers)
 
@@ -206,6 +213,15 @@ def _rows(body: Any, known: set[str]) -> list[dict[str, Any]] | None:
     if isinstance(body, dict):
         return next((found for part in body.values() if (found := _rows(part, known)) is not None), None)
     return None
+
+
+def _recount(body: Any, told: Callable[[int], int]) -> None:
+    """Change every total that an envelope tells."""
+    for key, value in body.items() if isinstance(body, dict) else ():
+        if type(value) is int and "total" in key.lower() and "page" not in key.lower():
+            body[key] = told(value)
+        else:
+            _recount(value, told)
 
 
 def id_of(record: Mapping[str, Any], known: set[str]) -> str | None:
