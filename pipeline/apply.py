@@ -254,7 +254,8 @@ class _Landing:
         """Whether the deal was seen in a newer state than this record shows."""
         if row.raw_digest == seen.digest and not row.deleted:
             return False
-        return older((seen.record.version, self.batch.observed_at), (row.version, row.observed_at))
+        moment = self.batch.moment(row.source_id)
+        return older((seen.record.version, moment), (row.version, row.observed_at))
 
     def _land(self, seen: Seen, state: DealState, row: DealRow | None) -> None:
         record = seen.record
@@ -296,7 +297,7 @@ class _Landing:
         """The deal's row after this observation; its revision and state are those of before."""
         record, ref = seen.record, self.refs[seen.digest]
         revision, head_key, state_digest = (row.revision, row.head_key, row.state_digest) if row else (0, "", b"")
-        version, observed_at = record.version, self.batch.observed_at
+        version, observed_at = record.version, self.batch.moment(record.source_id)
         if row is not None:
             observed_at = max(observed_at, row.observed_at)
             if row.raw_digest == seen.digest and not row.deleted:

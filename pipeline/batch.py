@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from connectors.source import Record, Spoiled
@@ -26,7 +26,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Records observed at one moment: the time just before their request was sent, by the database's clock.
+    """Records observed at one moment: the time just before their request was sent, by the database's clock. Those of
+    the vault were observed each at a moment of its own: `moments` has these by the records' ids.
 
     `closely` says that the records were asked for by id: then even an unchanged one moves its deal's observation
     forward, so that a slow page asked for earlier cannot overwrite what was seen now. `again` says that they come from
@@ -39,6 +40,11 @@ class Batch:
     cause: Cause = Cause.SOURCE_CHANGE
     closely: bool = False
     again: bool = False
+    moments: Mapping[str, str] = field(default_factory=dict)
+
+    def moment(self, source_id: str) -> str:
+        """When the record of this id was observed."""
+        return self.moments.get(source_id, self.observed_at)
 
 
 class Seen(NamedTuple):

@@ -70,7 +70,7 @@ class Shelf:
             raw_block=ref.block,
             raw_position=ref.position,
             version=record.version,
-            observed_at=self.batch.observed_at,
+            observed_at=self.batch.moment(record.source_id),
             mapping_id=self.scope.mapping_id,
             since=entry.row.since if entry else self.at,
             last_seen=self.at,
@@ -102,7 +102,7 @@ class Shelf:
             parking.close(self.tx, numbers, state, at=self.at, note=f"run {self.scope.run_id}")
 
     def _older_than(self, held: ParkedRow, record: Record) -> bool:
-        return older((record.version, self.batch.observed_at), (held.version, held.observed_at))
+        return older((record.version, self.batch.moment(record.source_id)), (held.version, held.observed_at))
 
 
 def _told(problems: Sequence[Problem]) -> str:

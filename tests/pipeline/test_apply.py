@@ -17,7 +17,7 @@ from pipeline.mapping_files import shipped
 from pipeline.store import parking, vault
 from pipeline.store.schema import STORE
 from pipeline.store.session import Store
-from pipeline.store.tables import deals, events, raw_blocks
+from pipeline.store.tables import deals, events, parked, raw_blocks
 from pipeline.store.vault import RawRef
 from tests.pipeline.landing import ONE, Landing, T
 
@@ -79,6 +79,23 @@ def test_a_slow_page_does_not_overwrite_what_a_fetch_saw_unchanged(world: Landin
     world.land(record(100), at=T[1])
     world.land(record(100), at=T[5], closely=True)
     assert world.land(record(200), at=T[3]).superseded == 1
+
+
+def test_records_that_were_observed_at_different_times_land_together_each_as_of_its_own(world: Landing):
+    """As the vault has them: what was seen of both deals at T[5] is newer than the one record, older than the other."""
+    other = "65f0c0ffee00000000000002"
+    world.land(record(200), record(200, source_id=other), at=T[5])
+    odd = Record("odd", T[0], record(stage="Odd", source_id="odd").raw, "deals")
+    records = [record(100), record(300, source_id=other), odd]
+    moments = {ONE: T[3], other: T[6], "odd": T[4]}
+    with world.store.write() as tx:
+        counts = apply(tx, world.scope, Batch(records=records, observed_at=T[8], moments=moments))
+    assert (counts.superseded, counts.applied, counts.parked) == (1, 1, 1)
+    assert world.amounts() == [200]
+    with world.store.read() as tx:
+        assert tx.execute(select(parked.c.observed_at)).scalars().all() == [T[4]]
+        assert tx.execute(select(deals.c.observed_at).order_by(deals.c.source_id)).scalars().all() == [T[5], T[6]]
+    assert world.land(record(250, source_id=other), at=T[5]).superseded == 1
 
 
 def test_an_amount_that_returns_without_its_clock_moving_is_three_events(world: Landing):

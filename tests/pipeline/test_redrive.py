@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from connectors.planhat.simulator import PlanhatSimulator
-from pipeline import redrive, settings
+from pipeline import redrive, replay, settings
 from pipeline.audit import NOBODY
 from pipeline.faults import Unknown
 from pipeline.fetch import fetch
@@ -17,7 +17,7 @@ from pipeline.mapping_files import shipped
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import Part, Which, discard_parked, list_parked, retry_parked, retry_some, show_parked
-from pipeline.store.tables import outbox, parked, raw_blocks
+from pipeline.store.tables import deals, outbox, parked, raw_blocks
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.test_publish import Moody
@@ -89,6 +89,22 @@ def test_one_of_several_is_retried_by_its_number(app, crm, odd, knows_odd):
     (summary,) = retry_parked(app, [second["id"]], None)
     assert summary.applied == 1
     assert [entry["id"] for entry in list_parked(app)] == [first["id"]]
+
+
+def test_deals_that_were_each_read_at_a_time_of_their_own_are_mapped_again_many_at_a_time(app, crm, knows_odd):
+    """As those are that deliveries told of."""
+    pull(app, NAME)
+    for deal in crm.ids():
+        crm.clock.advance(1)
+        fetch(app, NAME, deal)
+    with app.store.read() as tx:
+        assert len(set(tx.execute(select(deals.c.observed_at)).scalars())) > len(crm.ids()) / 2
+    knows_odd()
+    landed = []
+    event.listen(app.store.engine, "before_cursor_execute", lambda *seen: landed.append(seen[2]))
+    pull(app, NAME)
+    written = [one for one in landed if one.startswith("UPDATE runs SET read")]
+    assert len(written) < len(crm.ids()) / 2, "a transaction each would be as many"
 
 
 def test_who_waits_for_the_answer_has_some_tried_again_and_asks_for_the_rest(app, crm, knows_odd, monkeypatch):
@@ -254,7 +270,8 @@ def test_a_mapping_change_is_replayed_over_a_thousand_deals_and_back(open_world,
 
 
 @pytest.mark.parametrize("road", ["a replay that is cut off", "a fetch"])
-def test_a_mapping_change_that_is_taken_back_half_way_leaves_no_deal_behind(app, crm, tmp_path, road):
+def test_a_mapping_change_that_is_taken_back_half_way_leaves_no_deal_behind(app, crm, tmp_path, road, monkeypatch):
+    monkeypatch.setattr(replay, "AT_ONCE", 7)
     one = crm.create(name="One", stage="Negotiation", total=1, currency="USD")
     pull(app, NAME)
     crm.clock.advance(7200)
