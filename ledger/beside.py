@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 MOST = 40
-"""So many questions may be under way: where the database hangs, each of them holds a thread and a connection."""
+"""So many questions are under way at once, the others wait: where the database hangs, each of them holds a thread."""
 
 WITHIN_S = 10.0
 """Seconds after which whoever asked is told to come back; most clients wait three times as long."""
@@ -26,24 +26,28 @@ class Beside:
 
     def __init__(self, unavailable: Callable[[str], Exception]) -> None:
         self._unavailable = unavailable
-        self._under_way = 0
+        self._room = asyncio.Semaphore(MOST)
 
     async def ask(self, call: Callable[[], T], within_s: float | None = WITHIN_S) -> T:
-        """What `call` returns or raises; or `unavailable`, when it takes too long, or too many are under way.
+        """What `call` returns or raises; or `unavailable`, when it takes too long, the waiting for others included.
 
         Whatever is asked then comes to its end unheard; what must not happen twice is waited for (None).
         """
-        if self._under_way >= MOST:
-            raise self._unavailable(f"{MOST} questions to the database are not answered yet")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-        self._under_way += 1
-        threading.Thread(target=self._call, args=(call, answer), name="beside", daemon=True).start()
         try:
             async with asyncio.timeout(within_s):
-                return await answer
+                await self._room.acquire()
+                return await self._answer(call)
         except TimeoutError:
             raise self._unavailable(f"the database did not answer within {within_s} s") from None
+
+    def _answer(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        try:
+            threading.Thread(target=self._call, args=(call, answer), name="beside", daemon=True).start()
+        except RuntimeError:
+            self._room.release()
+            raise
+        return answer
 
     def _call(self, call: Callable[[], T], answer: asyncio.Future[T]) -> None:
         fault: BaseException | None = None
@@ -56,7 +60,7 @@ class Beside:
             answer.get_loop().call_soon_threadsafe(self._tell, answer, found, fault)
 
     def _tell(self, answer: asyncio.Future[T], found: T, fault: BaseException | None) -> None:
-        self._under_way -= 1
+        self._room.release()
         if answer.done():
             return
         if fault is None:

@@ -128,21 +128,24 @@ def _add_lists(app: FastAPI, ledgers: _Ledgers, choices: Choices, beside: Beside
     ) -> Response:
         if limit > _LARGEST_PAGE and choices.limit_over_max == "400":
             raise _Refused(400, "invalid_request", f"limit: at most {_LARGEST_PAGE}")
-        limit, offset = min(limit, _LARGEST_PAGE), offset or 0
-        page = await beside.ask(partial(ledgers.of(key.org).newest, limit, offset))
-        shown = [
-            {
-                "id": deal.id,
-                "source": "api",
-                "external_id": deal.external_id,
-                "state": deal.state,
-                "last_event_at": deal.last_event_at,
-                "updated_at": deal.updated_at,
-            }
-            for deal in page
-        ]
-        following = offset + limit if len(page) == limit else None
-        return _json({"deals": shown, "pagination": {"limit": limit, "offset": offset, "next_offset": following}})
+        return await beside.ask(partial(_list, ledgers.of(key.org), min(limit, _LARGEST_PAGE), offset or 0))
+
+
+def _list(ledger: EmbeddedLedger, limit: int, offset: int) -> Response:
+    page = ledger.newest(limit, offset)
+    shown = [
+        {
+            "id": deal.id,
+            "source": "api",
+            "external_id": deal.external_id,
+            "state": deal.state,
+            "last_event_at": deal.last_event_at,
+            "updated_at": deal.updated_at,
+        }
+        for deal in page
+    ]
+    following = offset + limit if len(page) == limit else None
+    return _json({"deals": shown, "pagination": {"limit": limit, "offset": offset, "next_offset": following}})
 
 
 def _add_history(app: FastAPI, ledgers: _Ledgers, beside: Beside) -> None:
@@ -158,12 +161,16 @@ def _add_history(app: FastAPI, ledgers: _Ledgers, beside: Beside) -> None:
         limit: Annotated[int, Query(ge=1, le=_LARGEST_PAGE)] = 50,
         after: Annotated[int, Query(ge=0, le=_FARTHEST, description="The `sequence` of the last one seen.")] = 0,
     ) -> Response:
-        page = await beside.ask(partial(ledgers.of(key.org).history, external_id, limit, after))
-        if not page and not after:
-            raise _Refused(404, "not_found", "no event of this deal was ever taken")
-        shown = [{name: getattr(event, name) for name in event.__slots__} for event in page]
-        following = page[-1].sequence if len(page) == limit else None
-        return _json({"events": shown, "pagination": {"limit": limit, "after": after, "next_after": following}})
+        return await beside.ask(partial(_tell, ledgers.of(key.org), external_id, limit, after))
+
+
+def _tell(ledger: EmbeddedLedger, external_id: str, limit: int, after: int) -> Response:
+    page = ledger.history(external_id, limit, after)
+    if not page and not after:
+        raise _Refused(404, "not_found", "no event of this deal was ever taken")
+    shown = [{name: getattr(event, name) for name in event.__slots__} for event in page]
+    following = page[-1].sequence if len(page) == limit else None
+    return _json({"events": shown, "pagination": {"limit": limit, "after": after, "next_after": following}})
 
 
 def _add_introspection(app: FastAPI) -> None:

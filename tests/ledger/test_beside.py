@@ -26,29 +26,45 @@ def test_what_is_asked_is_answered_and_a_fault_is_raised():
     asyncio.run(story())
 
 
-def test_what_hangs_is_given_up_and_of_those_there_are_only_so_many():
-    goes_on = threading.Event()
+def test_more_than_can_be_asked_at_once_wait_for_the_others():
+    most = under_way = 0
+    alone = threading.Lock()
+
+    def count() -> None:
+        nonlocal most, under_way
+        with alone:
+            under_way += 1
+            most = max(most, under_way)
+        together.wait(0.02)
+        with alone:
+            under_way -= 1
 
     async def story() -> None:
         beside = Beside(LedgerUnavailable)
-        for _ in range(MOST):
-            with pytest.raises(LedgerUnavailable, match="did not answer"):
-                await beside.ask(goes_on.wait, 0.001)
-        with pytest.raises(LedgerUnavailable, match="not answered yet"):
-            await beside.ask(lambda: 42)
+        await asyncio.gather(*(beside.ask(count) for _ in range(3 * MOST)))
+
+    together = threading.Event()
+    asyncio.run(story())
+    assert 1 < most <= MOST
+
+
+def test_what_hangs_is_given_up_and_nothing_more_is_asked_until_it_goes_on():
+    goes_on, asked = threading.Event(), []
+
+    async def story() -> None:
+        beside = Beside(LedgerUnavailable)
+        hanging = [beside.ask(goes_on.wait, 0.01) for _ in range(MOST)]
+        assert {type(one) for one in await asyncio.gather(*hanging, return_exceptions=True)} == {LedgerUnavailable}
+        with pytest.raises(LedgerUnavailable, match="did not answer within"):
+            await beside.ask(lambda: asked.append("too early"), 0.01)
         goes_on.set()
-        while True:
-            try:
-                assert await beside.ask(lambda: 42) == 42
-            except LedgerUnavailable:
-                await asyncio.sleep(0.01)
-            else:
-                return
+        assert await beside.ask(lambda: 42) == 42
 
     try:
         asyncio.run(story())
     finally:
         goes_on.set()
+    assert asked == []
 
 
 HANGING = """
