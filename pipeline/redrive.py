@@ -26,8 +26,8 @@ from pipeline.wiring import App
 
 _LONGEST = 200
 
-AT_ONCE = 200
-"""So many entries are tried again while somebody waits: about a second, even where each was observed by itself."""
+AT_ONCE = 1000
+"""So many entries are tried again while somebody waits: within a second or so."""
 
 
 class Which(NamedTuple):
