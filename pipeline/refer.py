@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
 from connectors.faults import Denied
+from connectors.source import Entry
+from deals.identity import canonical
+from mappings.owners import email_of
+from mappings.references import USERS
 from pipeline.replay import replay_deals, replay_parked
 from pipeline.run import Run
 from pipeline.store import references
@@ -79,19 +85,41 @@ def _refreshed(run: Run, name: str, whole: bool) -> ReadRow:
 
 def _read(run: Run, row: ReadRow) -> ReadRow:
     name, count = row.name, 0
+    before = _users(run) if name == USERS else {}
+    shown: dict[str, None] = {}
     for entries in run.reader.reference(name):
         count += len(entries)
-        with run.store.write() as tx:
-            run.confirm(tx)
-            if references.keep(tx, run.scope.connection_id, name, entries) and not row.changed:
-                row = row._replace(changed=True)
-                references.note(tx, row)
+        shown |= dict.fromkeys(entry.key for entry in entries if name == USERS)
+        row = _kept(run, row, entries)
+    if sum(key in shown for key in before) * 2 > len(before):  # else it is another list, or a part of it
+        row = _kept(run, row, _without_address(_users(run), shown.keys()))
     row = row._replace(read_at=run.store.now(), missing=False, refused=None)
     with run.store.write() as tx:
         run.confirm(tx)
         references.note(tx, row)
     log.info("reference.read", name=name, entries=count, changed=row.changed)
     return row
+
+
+def _kept(run: Run, row: ReadRow, entries: Sequence[Entry]) -> ReadRow:
+    with run.store.write() as tx:
+        run.confirm(tx)
+        if references.keep(tx, run.scope.connection_id, row.name, entries) and not row.changed:
+            row = row._replace(changed=True)
+            references.note(tx, row)
+    return row
+
+
+def _users(run: Run) -> dict[str, dict[str, Any]]:
+    with run.store.read() as tx:
+        return references.everything(tx, run.scope.connection_id, USERS)
+
+
+def _without_address(known: Mapping[str, Mapping[str, Any]], shown: Set[str]) -> list[Entry]:
+    """The users who have left and whose address somebody else has now: it names that person, and them no longer."""
+    taken = {email_of(known[key]) for key in shown} - {None}
+    gone = [(key, user) for key, user in known.items() if key not in shown and email_of(user) in taken]
+    return [Entry(key, canonical({**user, "email": None})) for key, user in gone]
 
 
 def _row(run: Run, name: str) -> ReadRow:

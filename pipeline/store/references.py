@@ -71,6 +71,13 @@ def keep(tx: Connection, connection_id: int, name: str, entries: Sequence[Entry]
     return bool(fresh)
 
 
+def everything(tx: Connection, connection_id: int, name: str) -> dict[str, dict[str, Any]]:
+    """Every entry of a kind that has few, by its key, decoded."""
+    of_name = reference_entries.c.connection_id == connection_id, reference_entries.c.name == name
+    rows = tx.execute(select(reference_entries.c.key, reference_entries.c.body).where(*of_name))
+    return {row[0]: decode_json(row[1]) for row in rows}
+
+
 def look_up(
     tx: Connection, connection_id: int, wanted: Mapping[str, Iterable[str]]
 ) -> dict[str, dict[str, dict[str, Any]]]:

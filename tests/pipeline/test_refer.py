@@ -138,6 +138,46 @@ def test_owners_by_email_are_the_users_addresses(open_world: Callable[..., App],
         assert projected(app)[f"{NAME}:{one}"]["owner_external_id"] == users.get(crm.get(one).get("ownerId"))
 
 
+def test_the_address_of_somebody_who_has_left_names_whoever_has_it_now_and_not_both(
+    open_world: Callable[..., App], crm: PlanhatSimulator
+):
+    app = open_world(crm, 'owners = "email"\nowner_policy = "null"')
+    pull(app, NAME)
+    left = crm.tables["users"].latest(crm.get(owned(crm))["ownerId"])
+    assert left is not None
+    theirs = [one for one in crm.ids() if crm.get(one).get("ownerId") == left["_id"]]
+    crm.remove_user(left["_id"])
+    age(app)
+    assert pull(app, NAME).events == 0, "who has left is still who sold it"
+    heir = next(user for user in crm.tables["users"].readable())
+    crm.tables["users"].put(heir | {"email": left["email"].upper()})
+    age(app)
+    pull(app, NAME)
+    assert {projected(app)[f"{NAME}:{one}"]["owner_external_id"] for one in theirs} == {None}
+    heirs = [one for one in crm.ids() if crm.get(one).get("ownerId") == heir["_id"]]
+    assert {projected(app)[f"{NAME}:{one}"]["owner_external_id"] for one in heirs} <= {left["email"].lower()}
+    crm.tables["users"].put(left)
+    crm.tables["users"].put(heir)
+    age(app)
+    pull(app, NAME)
+    assert {projected(app)[f"{NAME}:{one}"]["owner_external_id"] for one in theirs} == {left["email"].lower()}
+
+
+def test_a_list_that_shows_the_same_people_under_other_ids_takes_no_address_away(
+    open_world: Callable[..., App], crm: PlanhatSimulator
+):
+    app = open_world(crm, 'owners = "email"\nowner_policy = "null"')
+    pull(app, NAME)
+    before = projected(app)
+    for user in list(crm.tables["users"].readable()):
+        crm.remove_user(user["_id"])
+        crm.tables["users"].put(user | {"_id": user["_id"][::-1]})
+    for _ in range(2):
+        age(app)
+        assert pull(app, NAME).events == 0
+    assert projected(app) == before
+
+
 def test_an_owner_nobody_knows_is_parked_and_comes_with_the_next_reading(
     open_world: Callable[..., App], crm: PlanhatSimulator
 ):
