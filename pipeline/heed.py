@@ -160,14 +160,16 @@ def _look_at(run: Run, wanted: list[Wanted]) -> None:
             _look(run, one)
             answered, unanswered = True, None
         except Unintelligible as fault:
-            _note_put_off(run, one, fault)
+            _failed(run, one, fault)
         except (Fault, PipelineFault, LedgerFault) as fault:
-            alone = type(fault) is Unavailable and unanswered is None and len(wanted) > 1
-            if isinstance(fault, Unavailable) and alone:
-                unanswered = fault
-                _note_put_off(run, one, fault)
-                continue
-            for other in wanted[place:]:
+            rest = wanted[place:]
+            if isinstance(fault, Unavailable) and not isinstance(fault, RateLimited):
+                _failed(run, one, fault)
+                if unanswered is None and len(wanted) > 1:
+                    unanswered = fault
+                    continue
+                rest = rest[1:]
+            for other in rest:
                 _put_off(run, run.scope.connection_id, other, fault)
             raise
         except Exception as bug:
@@ -177,9 +179,25 @@ def _look_at(run: Run, wanted: list[Wanted]) -> None:
         raise unanswered
 
 
-def _note_put_off(run: Run, one: Wanted, fault: Fault) -> None:
-    run.summary.notes.append(f"{one.source_id}: {fault}")
-    _put_off(run, run.scope.connection_id, one, fault)
+def _failed(run: Run, one: Wanted, fault: Fault) -> None:
+    """Ask for a record again that could not be had, until a pull has read what changed since it was hinted at: a source
+    that answers for all but one deal must not be asked for it for ever, from a budget that others live on.
+    """
+    connection_id, options = run.scope.connection_id, run.connected.settings.options
+    longest = max(LONGEST_DELAY_S, options.least_interval().total_seconds())
+    with run.store.write() as tx:
+        pulled = runs.last(tx, "pull", connection_id)
+        since = shifted(one.hinted_at, options.read_lag_limit)
+        given_up = pulled is not None and pulled["state"] == "done" and pulled["started_at"] >= since
+        if given_up:
+            hints.settle(tx, connection_id, [one])
+        else:
+            due_at = later(now(tx), _delay(one.attempts, longest))
+            hints.put_off(tx, connection_id, one, due_at, behind_since=one.behind_since)
+    end = "; pulls and sweeps decide what it is" if given_up else ""
+    run.summary.notes.append(f"{one.source_id}: {fault}{end}")
+    if given_up:
+        log.warning("hint.given_up", source_id=one.source_id, reason=str(fault))
 
 
 def _look(run: Run, one: Wanted) -> None:
@@ -232,5 +250,5 @@ def _put_off_crashed(run: Run, one: Wanted, kind: str) -> None:
         hints.put_off_crashed(tx, run.scope.connection_id, one, later(now(tx), _delay(one.crashes)))
 
 
-def _delay(attempts: int) -> timedelta:
-    return timedelta(seconds=min(FIRST_DELAY_S * 2 ** min(attempts, 10), LONGEST_DELAY_S))
+def _delay(attempts: int, longest_s: float = LONGEST_DELAY_S) -> timedelta:
+    return timedelta(seconds=min(FIRST_DELAY_S * 2 ** min(attempts, 12), longest_s))

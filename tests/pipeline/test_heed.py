@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import text
 
 from connectors.faults import Refused, Unavailable
 from connectors.planhat.simulator import PlanhatSimulator
-from connectors.simulated_wire import refused
+from connectors.simulated_wire import Mishap, html, refused
 from pipeline import schedule
 from pipeline.heed import heed, needing
 from pipeline.listen import listen
@@ -317,6 +318,27 @@ def test_a_deal_that_the_source_never_answers_for_holds_up_no_other(app: App, cr
     assert any(changed[place] in note for note in summary.notes)
     assert hinted(app) == [changed[place]]
     assert [amounts(app, one)[-1] for one in changed if one not in hinted(app)] == [1_200] * 3
+
+
+@pytest.mark.parametrize("mishap", [refused(500), html(200)])
+def test_a_deal_that_cannot_be_had_is_given_up_once_a_pull_has_read_what_changed_since(
+    open_world: Callable[..., App], crm: PlanhatSimulator, mishap: Mishap
+):
+    app = open_world(crm, connection=WEBHOOK, extra='read_lag_limit = "0s"')
+    pull(app, NAME)
+    one = crm.ids()[0]
+    crm.edit(one, total=12)
+    deliver(app, saying(one, updated_at="2099-01-01T00:00:00.000Z"))  # which no pull will show
+    crm.faults.sometimes(1.0, mishap, where=lambda request: request.path.endswith(one))
+    for _ in range(3):
+        with suppress(Unavailable):
+            heed(app, NAME)
+        assert hinted(app) == [one]
+        time_passes(app)
+    pull(app, NAME)
+    with suppress(Unavailable):
+        heed(app, NAME)
+    assert (hinted(app), amounts(app, one)[-1]) == ([], 1_200)
 
 
 def test_a_source_that_does_not_answer_twice_in_a_row_is_left_alone(app: App, crm: PlanhatSimulator):
