@@ -80,7 +80,8 @@ class Past(NamedTuple):
 
 
 def histories(tx: Connection, kinds: Sequence[str], limit: int) -> dict[tuple[int, str], list[Past]]:
-    """The latest runs of each connection and kind, at most `limit`, the last one first; by its number and the kind.
+    """The last run of each connection and kind, by its number and the kind; and where it did not come to its end, those
+    before it that did not either: the last one first, at most `limit`.
 
     One value for each, which leaves PostgreSQL no join to plan: given one, it read all the runs there ever were.
     """
@@ -94,9 +95,10 @@ def histories(tx: Connection, kinds: Sequence[str], limit: int) -> dict[tuple[in
 
 
 def _pasts(history: str) -> list[Past]:
-    """In the order of the runs, which no database promises to keep where it strings them together."""
-    each = (one.split(" ") for one in history.split(","))
-    return sorted((Past(int(number), state, at) for number, state, at in each), reverse=True)
+    """Put in their order, which no database promises to keep where it strings rows together."""
+    latest = sorted([one.split(" ") for one in history.split(",")], key=lambda one: int(one[0]), reverse=True)
+    ended = next((place for place, one in enumerate(latest) if one[1] not in UNHAPPY), len(latest))
+    return [Past(int(number), state, started_at) for number, state, started_at in latest[: max(ended, 1)]]
 
 
 def first_started(tx: Connection, kind: str) -> dict[int, str]:

@@ -154,6 +154,34 @@ def test_a_run_that_ends_while_somebody_looks_is_not_taken_for_one_that_died(app
         assert names(app) == []
 
 
+def test_a_history_goes_back_as_far_as_runs_did_not_come_to_their_end(app: App):
+    stories = {
+        "fine": ["failed", "failed", "done"],
+        "ill": ["done", "failed", "abandoned", "failed"],
+        "alive": ["failed", "stopped", "running"],
+        "always": ["failed"] * 12,
+        "new": [],
+    }
+    with app.store.write() as tx:
+        numbers = {name: connections.enrol(tx, name, "planhat").id for name in stories}
+        for name, states in stories.items():
+            for state in states:
+                runs.end(tx, runs.start(tx, "pull", numbers[name], now(tx)), state, now(tx))
+            runs.end(tx, runs.start(tx, "sweep", numbers[name], now(tx)), "done", now(tx))
+        found = runs.histories(tx, ("pull", "sweep"), 6)
+    told = {name: [past.state for past in found.get((number, "pull"), [])] for name, number in numbers.items()}
+    assert told == {
+        "fine": ["done"],
+        "ill": ["failed", "abandoned", "failed"],
+        "alive": ["running"],
+        "always": ["failed"] * 6,
+        "new": [],
+    }
+    assert [[past.state for past in found[number, "sweep"]] for number in numbers.values()] == [["done"]] * 5
+    order = [past.id for past in found[numbers["always"], "pull"]]
+    assert order == sorted(order, reverse=True)
+
+
 def lookout(**changes: Any) -> schedule.Seen:
     """One connection that was pulled, swept and reconciled just now, and whatever is different."""
     row = connections.ConnectionRow(3, NAME, "planhat", "ok", None, None, None)
