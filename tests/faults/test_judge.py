@@ -1,0 +1,100 @@
+"""The judge complains when it should: of checkpoints that ran ahead, and of rows that were not accounted for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.faults.judge import Evidence, checkpoints_move_with_their_pages, rows_are_conserved
+from tests.faults.people import Crm, People, Served
+from tests.faults.topology import Topology
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+EU = "planhat-eu"
+RUN = {"id": 3, "kind": "pull", "connection": EU, "state": "done", "events": 0, "decided": 0,
+       "applied": 1, "unchanged": 2, "superseded": 0, "parked": 0, "out_of_scope": 0, "read": 3,
+       "started_at": AT.isoformat(), "ended_at": (AT + timedelta(seconds=9)).isoformat()}  # fmt: skip
+
+
+@pytest.fixture
+def crm() -> Crm:
+    return People(3).crms[EU]
+
+
+def evidence(crm: Crm, **store: list[dict[str, Any]]) -> Evidence:
+    return Evidence({EU: crm}, {}, [], store, cast(Topology, SimpleNamespace()))
+
+
+def place(at: int, cursor: dict[str, Any], *, landed: bool = True) -> dict[str, Any]:
+    return {
+        "at": at, "connection": EU, "stream": "pull", "run_id": 3, "cursor": json.dumps(cursor), "landed": landed
+    }  # fmt: skip
+
+
+def landings(crm: Crm, deals: list[str]) -> Iterator[dict[str, Any]]:
+    for number, deal in enumerate(deals):
+        record = crm.past.states[deal][-1]
+        assert record is not None
+        yield {"at": number, "connection": EU, "source_id": deal, "version": record["updatedAt"]}
+
+
+def test_a_place_is_believed_when_all_before_it_had_landed(crm: Crm):
+    deals = sorted(crm.first)
+    for last in (4, 29):
+        rows = list(landings(crm, deals[: last + 1]))
+        found = evidence(crm, landings=rows, places=[place(100, {"full": {"offset": 5, "last": deals[last]}})])
+        assert list(checkpoints_move_with_their_pages(found)) == []
+
+
+def test_a_place_beyond_a_deal_that_had_not_landed_is_found(crm: Crm):
+    deals = sorted(crm.first)
+    ahead = place(100, {"full": {"offset": 5, "last": deals[5]}})
+    found = evidence(crm, landings=list(landings(crm, deals[:5])), places=[ahead])
+    (complaint,) = checkpoints_move_with_their_pages(found)
+    assert complaint.startswith(f"2 the checkpoint of {EU} is beyond {deals[5]}, which had not landed")
+    late = [one | {"at": 200} for one in landings(crm, deals[5:6])]
+    found = evidence(crm, landings=[*landings(crm, deals[:5]), *late], places=[ahead])
+    assert len(list(checkpoints_move_with_their_pages(found))) == 1, "that it landed later is no excuse"
+
+
+def test_a_watermark_beyond_a_write_that_had_not_landed_is_found(crm: Crm):
+    before = list(landings(crm, sorted(crm.first)))
+    deal = crm.tenant.ids()[0]
+    crm.set_amount(deal, Decimal(7))
+    (last,) = (record["updatedAt"] for record in crm.past.states[deal][-1:] if record)
+    marked = place(100, {"watermark": last})
+    (complaint,) = checkpoints_move_with_their_pages(evidence(crm, landings=before, places=[marked]))
+    assert complaint == f"2 the checkpoint of {EU} says {last}, and {deal} as of {last} had not landed"
+    told = [*before, *landings(crm, [deal])]
+    assert list(checkpoints_move_with_their_pages(evidence(crm, landings=told, places=[marked]))) == []
+
+
+def test_a_checkpoint_that_moved_in_a_transaction_of_its_own_is_found(crm: Crm):
+    alone = place(100, {}, landed=False)
+    (complaint,) = checkpoints_move_with_their_pages(evidence(crm, landings=[], places=[alone]))
+    assert complaint == f"2 the checkpoint pull of {EU} moved without its run 3 landing anything"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({}, None),
+        ({"read": 4}, "read 4 rows, and 3 became something"),
+        ({"events": 1}, "counts 1 events, and 0 were decided"),
+        ({"read": 2, "unchanged": 1}, "counts 2 rows, and was served 5, of 3 deals"),
+        ({"read": 6, "unchanged": 5}, "counts 6 rows, and was served 5, of 3 deals"),
+        ({"read": 2, "unchanged": 1, "state": "abandoned"}, None),
+    ],
+)
+def test_rows_that_are_not_accounted_for_are_found(crm: Crm, wrong: dict[str, Any], said: str | None):
+    a, b, c, d = sorted(crm.first)[:4]
+    seconds = ((-1, (d, c)), (1, (a, b)), (2, (b, c)), (3, (d,)), (10, (c, d)))
+    crm.served = [Served(AT + timedelta(seconds=second), ids) for second, ids in seconds]
+    complaints = list(rows_are_conserved(evidence(crm, runs=[RUN | wrong])))
+    assert complaints == ([] if said is None else [f"9 pull 3 of {EU} {said}"])
