@@ -81,8 +81,8 @@ def raw(opened: Opened, number: Number) -> Response:
 def retry(request: Request, opened: Opened, which: Retry) -> Response:
     """Try entries again: records under today's mapping, refused events with the next publish.
 
-    Where no ids are given, the first 1,000 of them. The answer's `after` is to be sent along for those that follow; it is
-    null when there are none.
+    Where no ids are given, the first 1,000 of them. The answer's `after` is to be sent along for those that follow; it
+    is null when there are none.
     """
     person = operator(request, which)
     if which.ids is not None:
