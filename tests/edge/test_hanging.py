@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.edge.served import serving
 from tests.edge.test_webhooks import in_inbox, migrated, saying
 from tests.faults.backing import Postgres
 from tests.ledger.pausing import paused
+
+pytestmark = pytest.mark.long
 
 _ASKED_ANEW_S = 1.1
 """For a second the server remembers that the store answered."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,6 +33,4 @@ def test_a_reconcile_killed_at_every_commit_point_finds_the_same_and_asks_for_no
     assert (result["differing"], result["differences"]) == ([], 2)
     assert result["kills"] >= 70 // int(step)
     assert result["pages"] >= 10
-    assert (
-        result["more"] <= 5
-    )  # what was fetched ahead of the page in hand, and the one with which each life begins
+    assert result["more"] <= 5  # what was fetched ahead of the page in hand, and the one with which each life begins
