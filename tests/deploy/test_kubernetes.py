@@ -13,7 +13,6 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
 
 from tests.deploy.files import DEPLOY, commands, environment, queues, services
 from tests.deploy.kustomizing import Resource, built, containers, pod
@@ -57,6 +56,8 @@ def test_the_schemas_of_kubernetes_take_every_resource(overlay: str, version: st
 
 @every_overlay
 def test_the_models_of_keda_take_what_scales_by_age(overlay: str):
+    from cloudcoil.models.keda.v1alpha1 import ScaledObject  # takes seconds, which only who runs this should wait for
+
     for one in of_kind(overlay, "ScaledObject").values():
         kept = ScaledObject.model_validate(one).model_dump(by_alias=True, exclude_unset=True, mode="json")
         assert kept == one, "what the model does not know, it leaves out"
