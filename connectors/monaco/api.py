@@ -51,7 +51,8 @@ class MonacoReader:
         self._now = account.now
         self._lists = Lists(account, options, timing)
         self._schemas = Schemas(self._lists)
-        self._singles = Singles(self._lists, self._schemas, account.fields.get(KIND, frozenset()))
+        claimed = account.fields.get(KIND, frozenset())
+        self._singles = Singles(self._lists, self._schemas, claimed, account.known)
         self._notes: dict[str, None] = {}
 
     def close(self) -> None:

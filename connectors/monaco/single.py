@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from connectors.faults import Unavailable
+from connectors.faults import Unintelligible
 from connectors.monaco.fields import Schemas
 from connectors.monaco.lists import Lists, NotOffered, Which
 from connectors.monaco.schema import CUSTOM
-from connectors.source import Absent, Found, Record
+from connectors.source import Absent, Found, Known, Record
 
 _NAMESAKES = 100
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -19,13 +21,17 @@ class Singles:
 
     The published get-one shows fewer keys than the list does, and an open opportunity lacks some either way. So one
     that lacks a key the mapping reads is looked up in the list as well: by its id where the schema lets that be
-    filtered, else by its name. It is not when every such key was in some single read before; that an open opportunity
-    has no more in the list says nothing of a closed one.
+    filtered, else by its name, else among the newest changes. It is not when every such key was in some single read
+    before; that an open opportunity has no more in the list says nothing of a closed one.
+
+    `known` gives the records as they were last landed: what one of them said and its single read does not is not
+    believed to be cleared where the list does not show it.
     """
 
-    def __init__(self, lists: Lists, schemas: Schemas, claimed: frozenset[str]) -> None:
+    def __init__(self, lists: Lists, schemas: Schemas, claimed: frozenset[str], known: Known) -> None:
         self._lists = lists
         self._schemas = schemas
+        self._known = known
         self._claimed = {path.partition(".")[0] for path in claimed if not path.startswith(CUSTOM)}
         self._proven: frozenset[str] = frozenset()
         self._left_out = False
@@ -42,29 +48,31 @@ class Singles:
         return Found(answer.record, answer.requested_at, self._schemas.defining((answer.record,), now))
 
     def _as_listed(self, single: Found, now: str) -> Found:
-        which = self._which(single.record, now)
-        if which is None:
-            return single
-        try:
-            listed = self._lists.page(which, 1, _NAMESAKES)
-        except NotOffered:
-            return single
-        row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
-        if row is None:
-            if self._left_out:
-                raise Unavailable("a single read shows less than the list does, and the list does not show it yet")
-            return single
-        if not self._claimed & (said(row) - said(single.record)):
-            return single
-        self._left_out = True
-        return Found(row, listed.answer.requested_at)
+        shown = said(single.record)
+        for which in self._ways(single.record, now):
+            try:
+                listed = self._lists.page(which, 1, _NAMESAKES)
+            except NotOffered:
+                continue
+            row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
+            if row is not None:
+                if not self._claimed & (said(row) - shown):
+                    return single
+                self._left_out = True
+                return Found(row, listed.answer.requested_at)
+        before = self._known([single.record.source_id]).get(single.record.source_id)
+        if self._left_out or (before is not None and self._claimed & (said(before) - shown)):
+            raise Unintelligible("a single read shows less than the list does, and the list does not show it yet")
+        return single
 
-    def _which(self, record: Record, now: str) -> Which | None:
+    def _ways(self, record: Record, now: str) -> Iterator[Which]:
+        """How the list may be asked for a record that has just changed, the surest way first."""
         schema = self._schemas.schema(now)
         for key in ("id", "name"):
             if schema.matches(key) and (value := text(record, key)):
-                return Which(filters=({"field": key, "condition": "is", "value": value},))
-        return None
+                yield Which(filters=({"field": key, "condition": "is", "value": value},))
+                break
+        yield Which("-updated_at")
 
 
 def said(record: Record) -> frozenset[str]:

@@ -16,7 +16,7 @@ from connectors.monaco.simulator import TOKEN, MonacoSimulator
 from connectors.pacing import Timing
 from connectors.simulated_wire import Request
 from connectors.simulation import SimClock
-from connectors.source import Account
+from connectors.source import Account, Known, nothing_known
 
 FIELDS = frozenset(
     {"id", "name", "account_id", "stage", "estimated_value", "estimated_close_date", "actual_close_date", "owner"}
@@ -56,6 +56,7 @@ def open_reader(
     token: str = TOKEN,
     base_url: str = "https://api.monaco.com",
     give_up_after_s: float = 30.0,
+    known: Known = nothing_known,
     **options: Any,
 ) -> MonacoReader:
     clock = clock or SimClock()
@@ -68,5 +69,6 @@ def open_reader(
         now=clock.text,
         transport=transport,
         give_up_after_s=give_up_after_s,
+        known=known,
     )
     return MonacoReader(account, timing=Timing(clock.monotonic, clock.sleep, Random(1)))

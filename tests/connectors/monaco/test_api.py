@@ -24,7 +24,7 @@ from connectors.monaco.api import (
 from connectors.monaco.walk import SHORT
 from connectors.paging import OUT_OF_ORDER
 from connectors.simulated_wire import Handler, Request, cut_json, html, json_answer, refused, reset, saying
-from connectors.source import Absent, Found, Options
+from connectors.source import Absent, Found, Options, Record
 from tests.connectors.monaco.reading import Organization, open_reader
 from tests.connectors.pulls import Pulls, swept
 from tests.connectors.wire import account
@@ -627,8 +627,29 @@ def test_a_thin_single_read_that_the_list_does_not_show_yet_is_asked_again_later
         made.edit(each, estimated_value={"currency_code": "USD", "amount": 7})
     reader.one(deal)
     made.faults.sometimes(1.0, lambda _, __: json_answer(NOTHING), where=lambda request: request.method == "POST")
-    with pytest.raises(Unavailable, match="does not show it yet"):
+    with pytest.raises(Unintelligible, match="does not show it yet"):
         reader.one(other)
+
+
+@pytest.mark.parametrize("schema", ["none", "plural"])
+@pytest.mark.parametrize("sortable", [True, False])
+def test_what_a_single_read_leaves_out_is_never_taken_for_cleared_whatever_the_list_can_be_asked_for(
+    schema: str, sortable: bool
+):
+    left_out = frozenset({"estimated_value", "owner"})
+    made = Organization(30, thin_get=left_out, schema=schema, updated_at_sortable=sortable)
+    deal = next(deal for deal in made.ids() if left_out <= fields(made.records.served(deal)).keys())
+    known = {deal: Record(deal, None, made.records.served(deal), "opportunities")}
+    made.set_stage(deal, "closed_won")
+    made.faults.sometimes(1.0, refused(422), where=lambda request: b'"name"' in request.body)
+    reader = made.reader(known=lambda ids: {one: known[one] for one in ids})
+    if sortable:
+        found = reader.one(deal)
+        assert isinstance(found, Found)
+        assert found.record.raw == made.records.served(deal)
+    else:
+        with pytest.raises(Unintelligible, match="does not show it yet"):
+            reader.one(deal)
 
 
 NOTHING = {"data": [], "pagination": {"page": 1, "page_size": 100, "total_count": 0, "total_pages": 0}, "meta": {}}
