@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,3 +92,26 @@ class Switches:
     """Which entry of the `audit_log` comes first."""
     missing_currency: float = 0.0
     foreign_currency: float = 0.0
+
+
+SHAPES: Mapping[str, Sequence[Any]] = {
+    "envelope": ("current", "legacy_items", "legacy_people", "bare_data"),
+    "camel": (False, True),
+    "paging": ("cursor", "page"),
+    "show_total": (False, True),
+    "max_limit": (500, 3),
+    "page_size_ignored": (False, True),
+    "cursor_life_s": (3600, None, 5),
+    "refuse_unknown_params": (False, True),
+    "include_deleted": ("include_deleted", "includeDeleted", None),
+    "only_deleted": (False, True),
+    "wrapped_one": (False, True),
+    "deleted_one": ("404", "200"),
+    "reopening_clears": (False, True),
+    "version_moves": (False, True),
+    "quoted_json": (False, True),
+    "audit_log": (False, True),
+    "audit_log_order": ("oldest", "newest"),
+}
+"""Values of these switches among which no reader may notice a difference: whichever of them a tenant has, in the end
+its deals are the same. What takes away a proof, or makes records that nobody can map, is not here."""

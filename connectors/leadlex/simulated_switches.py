@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,3 +95,21 @@ class Switches:
     """Each attempt of a delivery has an id of its own."""
     fresh_header_time: bool = True
     """The unsigned timestamp header tells the time of the attempt, not that of the event."""
+
+
+SHAPES: Mapping[str, Sequence[Any]] = {
+    "over_limit": ("clamp", "refuse"),
+    "order": ("stable", "unstable"),
+    "inclusive": (False, True),
+    "null_is_updated": (False, True),
+    "thin_rows": (False, True),
+    "words": ("documented", "list", "get"),
+    "not_found_code": ("not_found", "deal_not_found"),
+    "bare_one": (False, True),
+    "bare_errors": (False, True),
+    "date_header": (False, True),
+    "fractions": (False, True),
+    "extra_keys": (False, True),
+}
+"""Values of these switches among which no reader may notice a difference: whichever of them a tenant has, in the end
+its deals are the same. What takes away a proof, or makes records that nobody can map, is not here."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,3 +78,24 @@ class Switches:
     """Share of records made with an amount that has no `currency_code`."""
     foreign_currency: float = 0.0
     """Share of records made in EUR, GBP or JPY instead of USD."""
+
+
+SHAPES: Mapping[str, Sequence[Any]] = {
+    "generation": ("both", "/v1", "/v1/preview"),
+    "trailing_slash": (False, True),
+    "pages_of_nothing": (0, 1),
+    "ties": ("stable", "shuffled"),
+    "schema": ("plural", "singular", "none"),
+    "updated_at": ("present", "absent"),
+    "updated_at_sortable": (False, True),
+    "updated_at_operators": (("after",), ("greater_than",), ()),
+    "refuses_dates": (False, True),
+    "bound_is_exclusive": (False, True),
+    "id_filterable": (False, True),
+    "thin_get": (frozenset(), frozenset({"actual_close_date", "updated_at"}), frozenset({"estimated_value", "owner"})),
+    "malformed_ids": (False, True),
+    "details": ("string", "list"),
+    "precision": ("s", "ms"),
+}
+"""Values of these switches among which no reader may notice a difference: whichever of them a tenant has, in the end
+its deals are the same. What takes away a proof, or makes records that nobody can map, is not here."""
