@@ -199,7 +199,7 @@ def rewritten(
         rows[:] = rewrite(rows)
         if recount:
             shown = len(rewrite([{"id": one} for one in known]))
-            _recount(body, lambda total: shown if total == len(known) else total - before + len(rows))
+            _recount(body, {len(known): shown, before: len(rows)})
         headers = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
         return Answer(status=answer.status, body=json.dumps(body).encode(), headers=headers)
 
@@ -215,11 +215,11 @@ def _rows(body: Any, known: set[str]) -> list[dict[str, Any]] | None:
     return None
 
 
-def _recount(body: Any, told: Callable[[int], int]) -> None:
-    """Change every total that an envelope tells."""
+def _recount(body: Any, told: Mapping[int, int]) -> None:
+    """Change every number of an envelope that counts deals: all of them, or those on the page."""
     for key, value in body.items() if isinstance(body, dict) else ():
-        if type(value) is int and "total" in key.lower() and "page" not in key.lower():
-            body[key] = told(value)
+        if type(value) is int and not key.lower().startswith(("page", "per")):
+            body[key] = told.get(value, value)
         else:
             _recount(value, told)
 
