@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import faults
+from tests.faults import faults, witnesses
 from tests.faults.backing import eventually
 from tests.faults.faults import judged, quiet
 from tests.faults.judge import in_step
@@ -26,6 +26,7 @@ Fault = Callable[[Topology], object]
 @pytest.fixture
 def topology(tmp_path: Path) -> Iterator[Topology]:
     with Topology(tmp_path, SEED).running() as topology:
+        witnesses.call(topology)
         topology.ready()
         quiet(topology)
         yield topology
