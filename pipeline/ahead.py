@@ -43,6 +43,25 @@ def ahead(pages: Iterator[T]) -> Iterator[T]:
         reader.join()
 
 
+def with_the_last(pages: Iterator[T]) -> Iterator[tuple[T, bool]]:
+    """Each page, and whether it is the last one: then no place leads on from it, and the source has been read.
+
+    What is raised in place of a page comes after the page before it, which is kept all the same.
+    """
+    before: T | None = None
+    try:
+        for page in pages:
+            if before is not None:
+                yield before, False
+            before = page
+    except Exception:
+        if before is not None:
+            yield before, False
+        raise
+    if before is not None:
+        yield before, True
+
+
 def _put(ready: queue.Queue[T], item: T, stop: threading.Event) -> bool:
     while not stop.is_set():
         try:

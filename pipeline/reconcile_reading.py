@@ -6,7 +6,7 @@ every deal that changes meanwhile moves all others; and our own states are one s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ import structlog
 from connectors.source import Cursor, Page
 from deals.identity import digest, state_bytes
 from mappings.outcome import Mapped
-from pipeline.ahead import ahead
+from pipeline.ahead import ahead, with_the_last
 from pipeline.batch import Seen
 from pipeline.readings import Readings
 from pipeline.run import Run
@@ -104,7 +104,7 @@ def read_source(run: Run, reading: Reading) -> Reading:
     """Read what is left of the source, and map its records; each page is kept together with the place it leads to."""
     if reading.complete:
         return reading
-    for page, last in _with_the_last(ahead(run.reader.everything(reading.cursor or run.checkpoint("pull")))):
+    for page, last in with_the_last(ahead(run.reader.everything(reading.cursor or run.checkpoint("pull")))):
         seen = [Seen(record, digest(record.raw)) for record in page.records]
         with run.looking_over(page, seen) as (step, found):
             store_sides.lay(step.tx, run.scope.connection_id, list(_rows(page, seen, found, reading)))
@@ -124,25 +124,6 @@ def forget(run: Run) -> None:
         with run.store.write() as tx:
             run.confirm(tx)
             cleared = store_sides.clear(tx, run.scope.connection_id, _CLEARED_AT_ONCE)
-
-
-def _with_the_last(pages: Iterator[Page]) -> Iterator[tuple[Page, bool]]:
-    """Each page, and whether it is the last one: then no place leads on from it, and the source has been read.
-
-    What is raised in place of a page comes after the page before it, which is kept all the same.
-    """
-    before: Page | None = None
-    try:
-        for page in pages:
-            if before is not None:
-                yield before, False
-            before = page
-    except Exception:
-        if before is not None:
-            yield before, False
-        raise
-    if before is not None:
-        yield before, True
 
 
 def _rows(page: Page, seen: Iterable[Seen], found: Readings, reading: Reading) -> Iterable[tuple[Any, ...]]:

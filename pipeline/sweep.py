@@ -9,7 +9,7 @@ import structlog
 
 from connectors.faults import Unintelligible
 from connectors.source import Absent, Cursor, Page
-from pipeline.ahead import ahead
+from pipeline.ahead import ahead, with_the_last
 from pipeline.refer import refresh_references
 from pipeline.replay import replay_if_mapping_changed
 from pipeline.run import Run, running
@@ -29,13 +29,16 @@ UNREAD = 3
 
 @dataclass(frozen=True, slots=True)
 class _Sweep:
-    """A complete read under way. It may span several runs: `number` is the first one's, and counts as one witness."""
+    """A complete read under way, or `complete`. It may span several runs: `number` is the first one's, and counts as
+    one witness.
+    """
 
     number: int
     started_at: str
     cursor: Cursor | None
     doubts: tuple[str, ...]
     read: int
+    complete: bool = False
 
 
 def sweep(app: App, connection: str, *, progress: Progress = silent) -> Summary:
@@ -48,13 +51,20 @@ def sweep(app: App, connection: str, *, progress: Progress = silent) -> Summary:
         refresh_references(run)
         replay_if_mapping_changed(run)
         under_way = _resume(run)
-        # Without a cursor of its own the sweep reads what the pulls read: their cursor says which kind of record.
-        for page in ahead(run.reader.everything(under_way.cursor or run.checkpoint("pull"))):
-            under_way = _after(under_way, page)
-            run.land(page, STREAM, sweep=under_way.number, cursor=asdict(under_way))
-        _witness(run, under_way)
+        _witness(run, _read(run, under_way))
         _bury_the_gone(run)
     return run.summary
+
+
+def _read(run: Run, under_way: _Sweep) -> _Sweep:
+    """Land what is left to read, each page together with the place it leads to."""
+    if under_way.complete:
+        return under_way
+    # Without a cursor of its own the sweep reads what the pulls read: their cursor says which kind of record.
+    for page, last in with_the_last(ahead(run.reader.everything(under_way.cursor or run.checkpoint("pull")))):
+        under_way = replace(_after(under_way, page), complete=last)
+        run.land(page, STREAM, sweep=under_way.number, cursor=asdict(under_way))
+    return under_way
 
 
 def _resume(run: Run) -> _Sweep:

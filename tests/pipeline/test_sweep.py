@@ -9,6 +9,7 @@ from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import refused, saying
 from pipeline.fetch import fetch
 from pipeline.pull import pull
+from pipeline.store import absences
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.world import NAME, by_type, history, projected, rows
@@ -107,6 +108,27 @@ def test_a_sweep_that_is_cut_off_is_resumed_and_counts_once(app: App, crm: Planh
     crm.faults.clear()
     assert sweep(app, NAME).events == 0
     assert sweep(app, NAME).events == 1
+    assert deleted(app, gone)
+
+
+def test_a_sweep_that_is_cut_off_behind_its_last_page_only_draws_its_conclusion(
+    app: App, crm: PlanhatSimulator, monkeypatch: pytest.MonkeyPatch
+):
+    pull(app, NAME)
+    gone = crm.ids()[35]
+    crm.delete(gone)
+
+    def die(*_: object) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(absences, "witness", die)
+        with pytest.raises(SystemExit):
+            sweep(app, NAME)
+    before = len(crm.log)
+    assert sweep(app, NAME).read == 0
+    assert [call for call in crm.log[before:] if call.path == "/deals"] == []
+    assert sweep(app, NAME).events == 1, "the second witness"
     assert deleted(app, gone)
 
 
