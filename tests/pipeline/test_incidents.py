@@ -100,6 +100,7 @@ def test_what_an_older_version_had_counted_is_open_after_the_upgrade(
     engine = app.store.engine
     with engine.begin() as tx:
         tx.execute(text("DROP TABLE incidents"))
+        tx.execute(text("DROP TABLE source_sides"))
         tx.execute(text("INSERT INTO store_facts (name, value) VALUES ('incidents', '4')"))
         tx.execute(text(f"UPDATE {STORE.version_table} SET version_num = '0009'"))
     assert STORE.migrate(engine)
