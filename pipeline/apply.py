@@ -264,9 +264,9 @@ class _Landing:
         if row is None:
             self.new.add(record.source_id)
         row = self._observed(row, seen)
-        before = self.before.get(record.source_id)
+        before, hops = self.before.get(record.source_id), self.hops.pop(seen.digest, ())
         change = diff(before, state)
-        if change is None:
+        if change is None and not hops:
             self.counts.unchanged += 1
             self.rows[record.source_id] = self.known[record.source_id] = row
             return
@@ -276,7 +276,7 @@ class _Landing:
         self.counts.applied += 1
         remapped = same_bytes and not self.batch.again
         cause = Cause.UNDELETE if was_deleted else Cause.MAPPING_CHANGE if remapped else self.batch.cause
-        for stage in self.hops.pop(seen.digest, ()):
+        for stage in hops:
             hop = replace(self.before[record.source_id], stage=stage)
             self.tell(row, Change(EventType.STAGE_CHANGE, hop), cause)
             row, change = self.known[record.source_id], diff(hop, state)

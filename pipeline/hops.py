@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from deals.state import DealState
-from mappings.outcome import Mapped
+from mappings.outcome import Hop, Mapped
 from pipeline.batch import Scope, Seen
 from pipeline.decode import Undecodable, decode
 from pipeline.store import vault
@@ -25,20 +25,35 @@ class Move(NamedTuple):
 
 
 def between(tx: Connection, scope: Scope, moves: Sequence[Move]) -> dict[bytes, list[str]]:
-    """The stages that lie between the record each deal was last projected from and the one seen now, oldest first.
+    """The stages that lie between the record each deal was last projected from and the one seen now, oldest first;
+    also where the deal is back at the stage that it came from.
 
     By the digest of the record seen now. Which entries of a history are new is told by comparing it with the one in
     the earlier record, which the vault keeps; no clock is trusted for it.
     """
-    moved = [move for move in moves if move.reading.hops and move.before.stage != move.reading.state.stage]
-    blocks = {number: vault.block(tx, number) for number in {move.row.raw_block for move in moved}}
+    travelled = [move for move in moves if len(move.reading.hops) > 1 or not _stayed(move)]
+    raws = vault.fetch_all(tx, {move.row.raw for move in travelled})
     found = {}
-    for move in moved:
-        earlier = _entries(scope, move.row, blocks[move.row.raw_block][move.row.raw_position])
-        fresh = [hop.stage for hop in move.reading.hops if hop.entry not in earlier]
+    for move in travelled:
+        fresh = _fresh(move.reading.hops, _entries(scope, move.row, raws[move.row.raw]))
         if stages := _without_ends(fresh, move.before.stage, move.reading.state.stage):
             found[move.seen.digest] = stages
     return found
+
+
+def _stayed(move: Move) -> bool:
+    return move.before.stage == move.reading.state.stage
+
+
+def _fresh(hops: Sequence[Hop], earlier: frozenset[bytes]) -> list[str]:
+    """Where the moves led to that the earlier history did not have.
+
+    One that does not go on from the earlier history at all, because its entries are written in another way now, tells
+    nothing: every old move would be told again.
+    """
+    if earlier and earlier.isdisjoint(hop.entry for hop in hops):
+        return []
+    return [hop.stage for hop in hops if hop.entry not in earlier]
 
 
 def _entries(scope: Scope, row: DealRow, raw: bytes) -> frozenset[bytes]:

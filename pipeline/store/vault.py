@@ -11,7 +11,11 @@ import zstandard
 from sqlalchemy import Connection, select, text
 
 from deals.identity import digest
+from ledger import bulk
 from pipeline.store.tables import raw_blocks
+
+_AT_ONCE = 16
+"""Blocks that are read in one statement: each holds a page's records, compressed."""
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -45,12 +49,6 @@ def keep(tx: Connection, raws: Sequence[bytes], at: str) -> int:
     return int(made)
 
 
-def block(tx: Connection, number: int) -> list[bytes]:
-    """All records of a block."""
-    body = tx.execute(select(raw_blocks.c.body).where(raw_blocks.c.id == number)).scalar_one()
-    return _unpack(zstandard.ZstdDecompressor().decompress(body))
-
-
 def fetch(tx: Connection, ref: RawRef) -> bytes:
     """One record's bytes, verified against its digest. Raises `ValueError` when the vault does not hold them."""
     return fetch_all(tx, [ref])[ref]
@@ -59,13 +57,22 @@ def fetch(tx: Connection, ref: RawRef) -> bytes:
 def fetch_all(tx: Connection, refs: Iterable[RawRef]) -> dict[RawRef, bytes]:
     """Records' bytes, each block opened once and one at a time. Raises as `fetch`."""
     found = {}
-    for number, wanted in groupby(sorted(refs, key=_block), key=_block):
-        records = block(tx, number)
-        for ref in wanted:
-            raw = found[ref] = records[ref.position]
-            if digest(raw) != ref.digest:
-                raise ValueError(f"raw block {number} does not hold the record it is said to hold")
+    blocks = ((number, list(wanted)) for number, wanted in groupby(sorted(refs, key=_block), key=_block))
+    for some in bulk.in_chunks(blocks, _AT_ONCE):
+        chosen = raw_blocks.c.id.in_([number for number, _ in some])
+        rows = tx.execute(select(raw_blocks.c.id, raw_blocks.c.body).where(chosen))
+        bodies: dict[int, bytes] = {row.id: row.body for row in rows}
+        for number, wanted in some:
+            records = _opened(bodies.get(number))
+            for ref in wanted:
+                raw = found[ref] = records[ref.position] if ref.position < len(records) else b""
+                if digest(raw) != ref.digest:
+                    raise ValueError(f"raw block {number} does not hold the record it is said to hold")
     return found
+
+
+def _opened(body: bytes | None) -> list[bytes]:
+    return [] if body is None else _unpack(zstandard.ZstdDecompressor().decompress(body))
 
 
 def _block(ref: RawRef) -> int:

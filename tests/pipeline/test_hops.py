@@ -78,10 +78,25 @@ def test_what_was_told_once_is_not_told_again(world: Landing):
     assert [stage for _, stage, _ in stages(world)] == ["proposal", "closed_won", "closed_won"]
 
 
-def test_there_and_back_is_told_only_when_the_stage_has_moved_in_the_end(world: Landing):
+def test_there_and_back_is_told_also_when_the_stage_is_in_the_end_what_it_was(world: Landing):
     world.land(record(1, "qualified"), at=T[0])
     world.land(record(3, "qualified", "proposal", "qualified", "proposal"), at=T[1])
     assert [stage for _, stage, _ in stages(world)] == ["qualified", "proposal", "qualified", "proposal"]
+    counts = world.land(record(5, "qualified", "proposal", "qualified", "proposal", "lead", "proposal"), at=T[2])
+    assert (counts.read, counts.applied, counts.unchanged, counts.events) == (1, 1, 0, 2)
+    assert [stage for _, stage, _ in stages(world)][4:] == ["lead", "proposal"]
+    again = record(6, "qualified", "proposal", "qualified", "proposal", "lead", "proposal")
+    assert world.land(again, at=T[3]).events == 0
+
+
+def test_a_history_that_is_written_in_another_way_now_tells_no_move_again(world: Landing):
+    world.land(record(3, "qualified", "proposal"), at=T[0])
+    rewritten = json.loads(record(4, "qualified", "proposal").raw)
+    rewritten["audit_log"] = [{"to_stage": entry["to_stage"], "by": "ann"} for entry in rewritten["audit_log"]]
+    assert world.land(Record(ONE, f"{4:012d}", json.dumps(rewritten).encode(), "deals"), at=T[1]).events == 0
+    rewritten["audit_log"].append({"to_stage": "closed_won", "by": "ann"})
+    rewritten["stage"] = "closed_won"
+    assert world.land(Record(ONE, f"{5:012d}", json.dumps(rewritten).encode(), "deals"), at=T[2]).events == 1
 
 
 def test_first_sight_tells_of_no_past(world: Landing):

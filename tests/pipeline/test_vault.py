@@ -5,8 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import pytest
+
+from deals.identity import digest
 from pipeline.settings import load
 from pipeline.store import vault
+from pipeline.store.vault import RawRef
 from pipeline.wiring import migrate, open_app
 
 AT = "2026-05-01T00:00:00.000Z"
@@ -31,4 +35,8 @@ def test_two_who_keep_the_same_records_at_once_keep_one_block(database_url: str,
             assert not other.done()
         assert other.result(30) == first
         with app.store.read() as tx:
-            assert vault.block(tx, first) == RAWS
+            refs = [RawRef(digest(raw), first, place) for place, raw in enumerate(RAWS)]
+            assert vault.fetch_all(tx, refs) == dict(zip(refs, RAWS, strict=True))
+            for wrong in (RawRef(digest(RAWS[0]), first + 1, 0), RawRef(digest(RAWS[0]), first, len(RAWS))):
+                with pytest.raises(ValueError, match="does not hold"):
+                    vault.fetch(tx, wrong)
