@@ -33,7 +33,7 @@ demo: .venv/.ready ## the main job on a simulated CRM, proven and printed
 	$(RUN) dealsync demo
 
 test: .venv/.ready ## every test but the longest, on both databases
-	$(RUN) pytest -n 3 --dist worksteal -m "not long"
+	$(RUN) pytest -n 4 --dist worksteal -m "not long"
 
 test-long: .venv/.ready ## the longest tests: whole processes, deployments, backfills and repairs killed everywhere
 	$(RUN) pytest -n 2 -m long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def received(configured: Path) -> Path:
                 continue
             with app.store.write() as tx:
                 inbox.put(tx, [door.admit([(b"x-planhat-secret", TOKEN.encode())], body.encode(), 0.0)])
+            time.sleep(0.002)  # they are listed in their order by the millisecond
     return configured
 
 
