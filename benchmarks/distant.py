@@ -24,8 +24,6 @@ from starlette.routing import Route
 from benchmarks import stage
 from benchmarks.measure import Failed, run
 from benchmarks.results import Figure
-from pipeline import settings
-from pipeline.wiring import migrate
 
 DEALS = 10_000
 AWAY_S = 0.02
@@ -57,7 +55,7 @@ def figures(server_url: str, folder: Path) -> list[Figure]:
     with stage.database(server_url) as store, stage.page_server(DEALS) as pages, ledger() as url:
         (folder / "dealsync.toml").write_text(_CONFIG.format(store=store, ledger=url, pages=pages.url))
         environment = stage.environment(folder)
-        migrate(settings.load(folder / "dealsync.toml", environment))
+        run([_DEALSYNC, "migrate", "--json"], folder=folder, environment=environment)
         run([_DEALSYNC, "pull", "bench", "--json"], folder=folder, environment=environment)
         spent = run([_DEALSYNC, "publish", "--json"], folder=folder, environment=environment).spent
         took = httpx.get(f"{url}/took").json()

@@ -26,8 +26,9 @@ RESERVES: Mapping[Lane, float] = {"hint": 0.1, "pull": 0.1, "reconcile": 0.05, "
 SPARE = 0.1
 """The share of every limit that a keeper does not lend."""
 
-PARTS = 12
-"""Where a window is spread, a lane takes its share of it in so many equal parts."""
+PARTS = 20
+"""Where a window is spread, a lane takes its share of it in so many equal parts: of a minute so short that a worker,
+which gives up a start after five seconds, does not for want of one."""
 
 _BULKY: frozenset[Lane] = frozenset({"reconcile", "backfill"})
 

@@ -16,11 +16,11 @@ from pipeline.store.session import Store, now
 BATCHES = Batches(at_once=16, good_for=2.0, late=0.1, ahead=True)
 """Where there is ample room. For `good_for` seconds a holder may not have heard what another was told."""
 
-_LANES: dict[str, Lane] = {"fetch": "hint", "reconcile": "reconcile", "backfill": "backfill"}
+_LANES: dict[str, Lane] = {"fetch": "hint", "sweep": "reconcile", "reconcile": "reconcile", "backfill": "backfill"}
 
 
 def lane_of(kind: str) -> Lane:
-    """The lane of a run of this kind: a pull's, unless it does something more or less urgent."""
+    """The lane of a run of this kind: a pull's, unless it is more urgent, or reads everything and can wait."""
     return _LANES.get(kind, "pull")
 
 

@@ -116,7 +116,7 @@ def test_an_account_is_named_or_is_the_connection_and_has_the_least_limits_of_al
 @pytest.mark.parametrize(
     ("kind", "lane"),
     [
-        ("fetch", "hint"), ("pull", "pull"), ("sweep", "pull"), ("replay", "pull"), ("recover", "pull"),
+        ("fetch", "hint"), ("pull", "pull"), ("sweep", "reconcile"), ("replay", "pull"), ("recover", "pull"),
         ("reconcile", "reconcile"), ("backfill", "backfill"),
     ],
 )  # fmt: skip
