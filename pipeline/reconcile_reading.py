@@ -16,8 +16,8 @@ import structlog
 from connectors.source import Cursor, Page
 from deals.identity import digest, state_bytes
 from mappings.outcome import Mapped
-from pipeline.ahead import ahead, with_the_last
 from pipeline.batch import Seen
+from pipeline.complete import NOTHING_SHOWN, doubts_after, pages
 from pipeline.readings import Readings
 from pipeline.run import Run
 from pipeline.store import checkpoints
@@ -57,17 +57,14 @@ class Reading:
 
     def after(self, page: Page, total: Summary) -> Reading:
         """The reading once a page is laid down."""
-        doubts = [*self.doubts, *page.doubts]
-        if any(bad.source_id is None for bad in page.spoiled):
-            doubts.append("a record without a readable id was among those read")
         cursor = page.cursor if page.cursor is not None else self.cursor
-        told = tuple(dict.fromkeys(doubts))
-        return replace(self, cursor=cursor, doubts=told, read=total.read, unchanged=total.unchanged)
+        doubts = doubts_after(self.doubts, page)
+        return replace(self, cursor=cursor, doubts=doubts, read=total.read, unchanged=total.unchanged)
 
     def speaks_against(self, laid: Sides) -> list[str]:
         """What speaks against this read's witness of absence."""
         empty = laid.count(store_sides.source) == 0
-        return [*self.doubts, *(["the source showed no deals at all"] if empty else [])]
+        return [*self.doubts, *([NOTHING_SHOWN] if empty else [])]
 
 
 def begin(run: Run, currency: str, *, keep_raw: bool) -> Reading:
@@ -104,7 +101,7 @@ def read_source(run: Run, reading: Reading) -> Reading:
     """Read what is left of the source, and map its records; each page is kept together with the place it leads to."""
     if reading.complete:
         return reading
-    for page, last in with_the_last(ahead(run.reader.everything(reading.cursor or run.checkpoint("pull")))):
+    for page, last in pages(run, reading.cursor):
         seen = [Seen(record, digest(record.raw)) for record in page.records]
         with run.looking_over(page, seen) as (step, found):
             store_sides.lay(step.tx, run.scope.connection_id, list(_rows(page, seen, found, reading)))

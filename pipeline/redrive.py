@@ -98,7 +98,11 @@ def retry_parked(
     through today's mapping, without a request to the source; refused events by reopening their lanes for the next
     publish; what crashed whoever looked by asking to look again. One summary a connection. Raises `Unknown`.
     """
-    chosen = _chosen(app, numbers) if numbers else list(_open(app, connection, like))
+    if numbers:
+        with app.store.read() as tx:
+            chosen = _numbered(tx, numbers)
+    else:
+        chosen = list(_open(app, connection, like))
     return _tried_again(app, chosen, operator, progress)
 
 
@@ -158,8 +162,7 @@ def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -
     Raises `Unknown`.
     """
     with app.store.write() as tx:
-        known = parking.some(tx, numbers)
-        entries = [_entry(known.get(number), number) for number in numbers]
+        entries = _numbered(tx, numbers)
         if any(entry.row.stage == "event" for entry in entries):
             raise Unknown("an event that the ledger refused cannot be discarded: its deal's later events build on it")
         still_open = [entry.id for entry in entries if entry.row.state == "open"]
@@ -186,9 +189,8 @@ def _parked(app: App, connection: str | None, after: int, limit: int | None) -> 
     return streamed(app.store, page, attrgetter("id"), after=after, limit=limit)
 
 
-def _chosen(app: App, numbers: Sequence[int]) -> list[Entry]:
-    with app.store.read() as tx:
-        known = parking.some(tx, numbers)
+def _numbered(tx: Connection, numbers: Sequence[int]) -> list[Entry]:
+    known = parking.some(tx, numbers)
     return [_entry(known.get(number), number) for number in numbers]
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from connectors.faults import Unintelligible
 from connectors.source import Absent, Cursor, Page
-from pipeline.ahead import ahead, with_the_last
+from pipeline.complete import NOTHING_SHOWN, doubts_after, pages
 from pipeline.refer import refresh_references
 from pipeline.replay import replay_if_mapping_changed
 from pipeline.run import Run, running
@@ -60,8 +60,7 @@ def _read(run: Run, under_way: _Sweep) -> _Sweep:
     """Land what is left to read, each page together with the place it leads to."""
     if under_way.complete:
         return under_way
-    # Without a cursor of its own the sweep reads what the pulls read: their cursor says which kind of record.
-    for page, last in with_the_last(ahead(run.reader.everything(under_way.cursor or run.checkpoint("pull")))):
+    for page, last in pages(run, under_way.cursor):
         under_way = replace(_after(under_way, page), complete=last)
         run.land(page, STREAM, sweep=under_way.number, cursor=asdict(under_way))
     return under_way
@@ -75,19 +74,16 @@ def _resume(run: Run) -> _Sweep:
 
 
 def _after(sweep: _Sweep, page: Page) -> _Sweep:
-    doubts = [*sweep.doubts, *page.doubts]
-    if any(bad.source_id is None for bad in page.spoiled):
-        doubts.append("a record without a readable id was among those read")
     read = sweep.read + len(page.records) + len(page.spoiled)
     cursor = page.cursor if page.cursor is not None else sweep.cursor
-    return replace(sweep, cursor=cursor, doubts=tuple(dict.fromkeys(doubts)), read=read)
+    return replace(sweep, cursor=cursor, doubts=doubts_after(sweep.doubts, page), read=read)
 
 
 def _witness(run: Run, sweep: _Sweep) -> None:
     """The read is complete. Where nothing speaks against it, count what it did not show."""
     doubts = list(sweep.doubts)
     if sweep.read == 0:
-        doubts.append("the source showed no deals at all")
+        doubts.append(NOTHING_SHOWN)
     run.summary.doubts = doubts
     with run.store.write() as tx:
         run.confirm(tx)
