@@ -11,9 +11,11 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, event, text
@@ -26,6 +28,7 @@ from pipeline.pull import pull
 from pipeline.sweep import sweep
 from pipeline.wiring import migrate, open_app
 
+ROOT = Path(__file__).parents[2]
 NAME = "eu"
 CONFIG = """\
 [store]
@@ -42,6 +45,25 @@ requests_per_minute = 1000000
 """
 DONE = 99
 """The exit code of an attempt that lived to its end."""
+
+
+def every_point(module: str, database_url: str, folder: Path, steps: tuple[int, int]) -> tuple[dict[str, Any], int]:
+    """What a process of its own tells of killing at every so many points, and how many those were.
+
+    `steps` are for SQLite and for PostgreSQL; `DEALSYNC_KILL_STEP` takes the place of either: `make chaos` tries every
+    point.
+    """
+    step = os.environ.get("DEALSYNC_KILL_STEP", str(steps[not database_url.startswith("sqlite")]))
+    done = subprocess.run(
+        [sys.executable, "-m", module, database_url, str(folder), step],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told, int(step)
 
 
 def the_crm_changes(crm: PlanhatSimulator) -> None:
