@@ -81,8 +81,9 @@ class Dealsync:
         return self._start(*words).wait()
 
     def _start(self, *words: str) -> Running:
-        program = str(Path(sys.executable).with_name("dealsync"))
-        return Running([program, *words, "--json"], folder=self.folder, environment=stage.environment(self.folder))
+        return Running(
+            [stage.DEALSYNC, *words, "--json"], folder=self.folder, environment=stage.environment(self.folder)
+        )
 
     def _load_while_publishing(self) -> Spent:
         """Pull in one process while a publisher follows in another, as a worker does, until the ledger holds all."""

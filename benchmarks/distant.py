@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -29,7 +26,6 @@ DEALS = 10_000
 AWAY_S = 0.02
 WANTED = 1_000.0
 SERVE = "serve"
-_DEALSYNC = str(Path(sys.executable).with_name("dealsync"))
 _CONFIG = """\
 [store]
 url = "{store}"
@@ -52,12 +48,13 @@ requests_per_minute = 1000000
 
 def figures(server_url: str, folder: Path) -> list[Figure]:
     """An event of each of many deals, published. Raises `Failed` unless the ledger took each exactly once."""
-    with stage.database(server_url) as store, stage.page_server(DEALS) as pages, ledger() as url:
+    ledger = stage.announced("benchmarks.distant", SERVE)
+    with stage.database(server_url) as store, stage.page_server(DEALS) as pages, ledger as url:
         (folder / "dealsync.toml").write_text(_CONFIG.format(store=store, ledger=url, pages=pages.url))
         environment = stage.environment(folder)
-        run([_DEALSYNC, "migrate", "--json"], folder=folder, environment=environment)
-        run([_DEALSYNC, "pull", "bench", "--json"], folder=folder, environment=environment)
-        spent = run([_DEALSYNC, "publish", "--json"], folder=folder, environment=environment).spent
+        run([stage.DEALSYNC, "migrate", "--json"], folder=folder, environment=environment)
+        run([stage.DEALSYNC, "pull", "bench", "--json"], folder=folder, environment=environment)
+        spent = run([stage.DEALSYNC, "publish", "--json"], folder=folder, environment=environment).spent
         took = httpx.get(f"{url}/took").json()
     if took != {"posts": DEALS, "keys": DEALS}:
         raise Failed(f"of {DEALS:,} events, each to be sent once, the ledger saw {took}")
@@ -67,18 +64,6 @@ def figures(server_url: str, folder: Path) -> list[Figure]:
         Figure(what, DEALS / spent.working_s, "events/s", at_least=WANTED),
         Figure(f"{what}: CPU", spent.cpu_s / DEALS * 1e6, "us an event"),
     ]
-
-
-@contextmanager
-def ledger() -> Iterator[str]:
-    """Such a ledger, in a process of its own; its address."""
-    command = [sys.executable, "-m", "benchmarks.distant", SERVE]
-    with subprocess.Popen(command, cwd=stage.ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 def _serve() -> None:

@@ -8,12 +8,11 @@ says when it was asked for that deal. `python -m benchmarks.hinting` measures by
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -40,7 +39,6 @@ LEAST_SHARE = 0.25
 
 WANTED_P95_S = 2.0
 SERVE = "serve"
-_DEALSYNC = str(Path(sys.executable).with_name("dealsync"))
 _CONFIG = """\
 [store]
 url = "{store}"
@@ -74,28 +72,23 @@ class _Told:
 def figures(server_url: str, folder: Path) -> Iterator[Figure]:
     """Workers over PostgreSQL and Redis, then `dealsync up` over SQLite. Raises `Failed`, also if an edit is missed."""
     with stage.database(server_url) as store, servers.redis() as broker:
-        yield from _measured("workers", store, broker, _fresh(folder, "workers"))
-    alone = _fresh(folder, "up")
+        yield from _measured("workers", store, broker, stage.fresh(folder, "workers"))
+    alone = stage.fresh(folder, "up")
     yield from _measured("`dealsync up`", f"sqlite:///{alone / 'dealsync.db'}", "none", alone)
 
 
 def _measured(who: str, store: str, broker: str, folder: Path) -> list[Figure]:
-    with tenant() as (told, ask), ExitStack() as stack:
+    with stage.conversing("benchmarks.hinting", SERVE) as (told, ask), ExitStack() as stack:
         (folder / "dealsync.toml").write_text(_CONFIG.format(store=store, broker=broker, url=told["url"], page=PAGE))
-        environment = {
-            **stage.environment(folder),
-            "DEALSYNC_CONFIG": str(folder / "dealsync.toml"),
-            "PYTHONPATH": str(stage.ROOT),
-            "BENCH_TOKEN": told["token"],
-            "BENCH_SECRET": told["secret"],
-        }
-        run([_DEALSYNC, "migrate", "--json"], folder=folder, environment=environment)
+        secrets = {"BENCH_TOKEN": told["token"], "BENCH_SECRET": told["secret"]}
+        environment = {**stage.configured(folder), **secrets}
+        run([stage.DEALSYNC, "migrate", "--json"], folder=folder, environment=environment)
         large = {
             **environment,
             "DEALSYNC__CONNECTIONS__BENCH__OPTIONS__PAGE_SIZE": "5000",
             "DEALSYNC__BROKER__URL": "none",
         }
-        run([_DEALSYNC, "pull", "bench", "--json"], folder=folder, environment=large)
+        run([stage.DEALSYNC, "pull", "bench", "--json"], folder=folder, environment=large)
         verb = "up" if broker == "none" else "serve"
         port, _ = stack.enter_context(serving(verb, folder, environment))
         if verb == "serve":
@@ -103,9 +96,11 @@ def _measured(who: str, store: str, broker: str, folder: Path) -> list[Figure]:
                 log = folder / f"worker-{queues.partition(',')[0]}.log"
                 stack.enter_context(worker(log, environment, "-Q", queues))
             stack.enter_context(beat(folder / "beat.log", environment))
-        backfill = Running([_DEALSYNC, "backfill", "start", "bench", "--json"], folder=folder, environment=environment)
+        backfill = Running(
+            [stage.DEALSYNC, "backfill", "start", "bench", "--json"], folder=folder, environment=environment
+        )
         stack.callback(backfill.kill)
-        told_of = ask(f"http://127.0.0.1:{port}/webhooks/bench")
+        told_of = _Told(**ask(f"http://127.0.0.1:{port}/webhooks/bench"))
     waits = sorted(told_of.waits)
     if len(waits) < EDITS:
         raise Failed(
@@ -120,31 +115,6 @@ def _measured(who: str, store: str, broker: str, folder: Path) -> list[Figure]:
         Figure(f"{what}: requests beside them meanwhile", told_of.others, ""),
         Figure(f"{what}: requests that the tenant refused", told_of.refused, "", at_most=0),
     ]
-
-
-def _fresh(folder: Path, name: str) -> Path:
-    made = folder / name
-    made.mkdir()
-    return made
-
-
-@contextmanager
-def tenant() -> Iterator[tuple[dict[str, str], Callable[[str], _Told]]]:
-    """A simulated tenant in a process of its own: where it is, and what edits told to a receiver's URL led to."""
-    command = [sys.executable, "-m", "benchmarks.hinting", SERVE]
-    with subprocess.Popen(command, cwd=stage.ROOT, text=True, stdin=-1, stdout=-1) as process:
-        answers, questions = process.stdout, process.stdin
-        assert answers is not None
-        assert questions is not None
-
-        def ask(receiver: str) -> _Told:
-            print(receiver, file=questions, flush=True)
-            return _Told(**json.loads(answers.readline()))
-
-        try:
-            yield json.loads(answers.readline()), ask
-        finally:
-            questions.close()
 
 
 def _serve() -> None:

@@ -8,11 +8,8 @@ hands on the peak of its own memory to it, so whoever measures must stay small.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import stage
@@ -43,11 +40,12 @@ def figures(deals: int) -> dict[str, float]:
     Raises `Failed` where a pass read fewer than there are, or the second one made an event.
     """
     found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="dealsync-bench-") as folder, organization(deals) as (address, asked):
+    organization = stage.conversing("benchmarks.monaco_sweep", SERVE, str(deals))
+    with tempfile.TemporaryDirectory(prefix="dealsync-bench-") as folder, organization as (address, ask):
         text = _SETTINGS.format(connection=CONNECTION, url=address["url"], page=PAGE)
         (Path(folder) / "dealsync.toml").write_text(text)
         for place, name in enumerate(PASSES):
-            before = asked()
+            before = ask("")
             ended = _swept(Path(folder), address["token"])
             _must_be_whole(ended, deals, idle=place > 0)
             title = f"monaco: {name} of {deals:,}"
@@ -55,29 +53,9 @@ def figures(deals: int) -> dict[str, float]:
                 f"{title}: peak MB": round(ended.spent.peak_mb, 1),
                 f"{title}: s": round(ended.spent.wall_s, 1),
                 f"{title}: CPU s": round(ended.spent.cpu_s, 1),
-                f"{title}: requests (least: {-(-deals // PAGE)})": asked() - before,
+                f"{title}: requests (least: {-(-deals // PAGE)})": ask("") - before,
             }
     return found
-
-
-@contextmanager
-def organization(deals: int) -> Iterator[tuple[dict[str, str], Callable[[], int]]]:
-    """A simulated organization in a process of its own: its URL and key, and how often it was asked so far."""
-    command = [sys.executable, "-m", "benchmarks.monaco_sweep", SERVE, str(deals)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=stage.ROOT, text=True, **pipes) as process:
-        answers, questions = process.stdout, process.stdin
-        assert answers is not None
-        assert questions is not None
-
-        def asked() -> int:
-            print(file=questions, flush=True)
-            return int(answers.readline())
-
-        try:
-            yield json.loads(answers.readline()), asked
-        finally:
-            questions.close()
 
 
 def serving(deals: int) -> None:
@@ -94,9 +72,8 @@ def serving(deals: int) -> None:
 
 
 def _swept(folder: Path, token: str) -> Ended:
-    program = str(Path(sys.executable).with_name("dealsync"))
     environment = {**stage.environment(folder), "BENCH_TOKEN": token}
-    return Running([program, "sweep", CONNECTION, "--json"], folder=folder, environment=environment).wait()
+    return Running([stage.DEALSYNC, "sweep", CONNECTION, "--json"], folder=folder, environment=environment).wait()
 
 
 def _must_be_whole(ended: Ended, deals: int, *, idle: bool) -> None:

@@ -15,7 +15,6 @@ from benchmarks.measure import Failed
 
 BEGINS_WITHIN_S = 60.0
 _ENDS_WITHIN_S = 30.0
-_DEALSYNC = str(Path(sys.executable).with_name("dealsync"))
 
 
 @contextmanager
@@ -40,7 +39,7 @@ def beat(log: Path, environment: Mapping[str, str]) -> Iterator[None]:
 def serving(verb: str, folder: Path, environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
     """`dealsync serve` or `up`, listening; its port and its pid."""
     log = folder / f"{verb}.log"
-    with _begun([_DEALSYNC, verb, "--port", "0"], folder, environment, log) as process:
+    with _begun([stage.DEALSYNC, verb, "--port", "0"], folder, environment, log) as process:
         listening = _said(process, log, "listens on http://")
         yield int(listening.partition("listens on http://")[2].partition(";")[0].rpartition(":")[2]), process.pid
 

@@ -22,7 +22,6 @@ WANTED_PER_SECOND = {"postgresql": 8_000.0, "sqlite": 5_000.0}
 WANTED_P99_MS = 30.0
 _NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 _PATH = "/webhooks/bench"
-_DEALSYNC = str(Path(sys.executable).with_name("dealsync"))
 _CONFIG = """\
 [store]
 url = "{store}"
@@ -52,7 +51,7 @@ def figures(kind: str, server_url: str, folder: Path) -> list[Figure]:
 
 def _measured(kind: str, store_url: str, folder: Path) -> list[Figure]:
     environment = {**stage.environment(folder), "PYTHONPATH": str(stage.ROOT), "BENCH_SECRET": SECRET}
-    run([_DEALSYNC, "migrate"], folder=folder, environment=environment)
+    run([stage.DEALSYNC, "migrate"], folder=folder, environment=environment)
     with serving("serve", folder, environment) as (port, pid):
         time.sleep(0.5)
         before = cpu_s(pid)

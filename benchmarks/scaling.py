@@ -73,11 +73,11 @@ def figures(server_url: str, folder: Path, *, full: bool = False) -> Iterator[Fi
     """
     with stage.page_server(DEALS_EACH) as pages:
         for number in WORKERS:
-            yield _with_workers(number, pages, server_url, _fresh(folder, f"workers-{number}"))
+            yield _with_workers(number, pages, server_url, stage.fresh(folder, f"workers-{number}"))
     for number in CONNECTIONS:
-        yield from _with_connections(number, server_url, _fresh(folder, f"connections-{number}"))
+        yield from _with_connections(number, server_url, stage.fresh(folder, f"connections-{number}"))
     for number in (*DEALS, MANY_DEALS) if full else DEALS:
-        yield from _with_deals(number, server_url, _fresh(folder, f"deals-{number}"))
+        yield from _with_deals(number, server_url, stage.fresh(folder, f"deals-{number}"))
 
 
 def _with_workers(number: int, pages: PageServer, server_url: str, folder: Path) -> Figure:
@@ -86,7 +86,7 @@ def _with_workers(number: int, pages: PageServer, server_url: str, folder: Path)
     with stage.database(server_url) as store, servers.redis() as broker, ExitStack() as stack:
         text = _configured(store, LOADED_CONNECTIONS, pages.url, broker)
         (folder / "dealsync.toml").write_text(text)
-        environment = _environment(folder)
+        environment = stage.configured(folder)
         migrate(settings.load(folder / "dealsync.toml", environment))
         for place in range(number):
             stack.enter_context(worker(folder / f"worker-{place}.log", environment))
@@ -126,11 +126,8 @@ def _with_connections(number: int, server_url: str, folder: Path) -> list[Figure
     """What it costs to find out what is due, and to know the configuration at all."""
     with stage.database(server_url) as store:
         (folder / "dealsync.toml").write_text(_configured(store, number, "http://127.0.0.1:9", "none"))
-        environment = {**stage.environment(folder), "DEALSYNC_CONFIG": str(folder / "dealsync.toml")}
-        environment["PYTHONPATH"] = str(stage.ROOT)
-        ended = measure.run(
-            [sys.executable, "-m", "benchmarks.scaling", "tick"], folder=folder, environment=environment
-        )
+        command = [sys.executable, "-m", "benchmarks.scaling", "tick"]
+        ended = measure.run(command, folder=folder, environment=stage.configured(folder))
     said = {name: float(str(value)) for name, value in ended.said.items()}
     what = _many(number, "connection")
     return [
@@ -192,18 +189,6 @@ def _with_deals(number: int, server_url: str, folder: Path) -> list[Figure]:
 def _configured(store: str, number: int, pages: str, broker: str) -> str:
     several = [_CONNECTION.format(number=place, pages=pages) for place in range(number)]
     return "\n".join([_HEAD.format(store=store, broker=broker), *several])
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """That of a process of ours, over the configuration in `folder`."""
-    ours = {"DEALSYNC_CONFIG": str(folder / "dealsync.toml"), "PYTHONPATH": str(stage.ROOT)}
-    return {**stage.environment(folder), **ours}
-
-
-def _fresh(folder: Path, name: str) -> Path:
-    made = folder / name
-    made.mkdir()
-    return made
 
 
 def _many(number: int, what: str) -> str:

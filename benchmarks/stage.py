@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -19,6 +21,9 @@ from benchmarks.tenant import Edition
 from tests import servers
 
 ROOT = Path(__file__).parents[1]
+DEALSYNC = str(Path(sys.executable).with_name("dealsync"))
+"""The console script."""
+
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
@@ -36,15 +41,45 @@ class PageServer:
 
 
 @contextmanager
-def page_server(deals: int) -> Iterator[PageServer]:
-    """A page server of its own process, ended with the block."""
-    command = [sys.executable, "-m", "benchmarks.pages", "--deals", str(deals)]
+def announced(module: str, *arguments: str) -> Iterator[str]:
+    """A server in a process of its own, by the address that it prints first; ended with the block."""
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield PageServer(process.stdout.readline().strip(), deals)
+            yield process.stdout.readline().strip()
         finally:
             process.terminate()
+
+
+@contextmanager
+def conversing(module: str, *arguments: str) -> Iterator[tuple[Any, Callable[[str], Any]]]:
+    """A server in a process of its own: what it prints first, and what it answers to a line, each a line of JSON.
+
+    It ends when nothing more is asked, with the block.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe) as process:
+        answers, questions = process.stdout, process.stdin
+        assert answers is not None
+        assert questions is not None
+
+        def ask(line: str) -> Any:
+            print(line, file=questions, flush=True)
+            return json.loads(answers.readline())
+
+        try:
+            yield json.loads(answers.readline()), ask
+        finally:
+            questions.close()
+
+
+@contextmanager
+def page_server(deals: int) -> Iterator[PageServer]:
+    """A page server of its own process, ended with the block."""
+    with announced("benchmarks.pages", "--deals", str(deals)) as url:
+        yield PageServer(url, deals)
 
 
 @contextmanager
@@ -92,6 +127,19 @@ def environment(folder: Path) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "BENCH_TOKEN": "bench",
     }
+
+
+def configured(folder: Path) -> dict[str, str]:
+    """That of a process of ours wherever it runs, over the configuration in `folder`."""
+    ours = {"DEALSYNC_CONFIG": str(folder / "dealsync.toml"), "PYTHONPATH": str(ROOT)}
+    return {**environment(folder), **ours}
+
+
+def fresh(folder: Path, name: str) -> Path:
+    """A new folder in another one."""
+    made = folder / name
+    made.mkdir()
+    return made
 
 
 def must_equal(landed: tuple[int, int], shown: tuple[int, int]) -> None:
