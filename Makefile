@@ -39,7 +39,7 @@ test-long: .venv/.ready ## the longest tests: whole processes, deployments, back
 	$(RUN) pytest -n 2 -m long
 
 chaos: .venv/.ready ## the long fault campaigns: 200 random kills, every fault, a kill at every commit point, 1,000 histories
-	DEALSYNC_KILLS=200 DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/faults tests/properties/test_history.py
+	DEALSYNC_KILLS=200 DEALSYNC_KILL_STEP=1 DEALSYNC_CAMPAIGN_EVENTS=10000 DEALSYNC_HISTORIES=1000 $(RUN) pytest -n 2 tests/properties/test_history.py tests/faults
 
 MINUTES ?= 5
 soak: .venv/.ready ## what compose starts, two of each, as plain processes, under traffic and faults for MINUTES (5), then judged
