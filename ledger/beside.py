@@ -27,18 +27,27 @@ class Beside:
     def __init__(self, unavailable: Callable[[str], Exception]) -> None:
         self._unavailable = unavailable
         self._room = asyncio.Semaphore(MOST)
+        self._asked = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for an answer at this moment; who was told that there is none waits no more."""
+        return self._asked
 
     async def ask(self, call: Callable[[], T], within_s: float | None = WITHIN_S) -> T:
         """What `call` returns or raises; or `unavailable`, when it takes too long, the waiting for others included.
 
         Whatever is asked then comes to its end unheard; what must not happen twice is waited for (None).
         """
+        self._asked += 1
         try:
             async with asyncio.timeout(within_s):
                 await self._room.acquire()
                 return await self._answer(call)
         except TimeoutError:
             raise self._unavailable(f"the database did not answer within {within_s} s") from None
+        finally:
+            self._asked -= 1
 
     def _answer(self, call: Callable[[], T]) -> asyncio.Future[T]:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 
 class Counting:
@@ -17,6 +19,23 @@ class Counting:
             "dealsync_ledger_events",
             "Events taken: appended, already there, or in conflict with what their key holds.",
             ["outcome"],
+            registry=self._registry,
+        )
+        self._away = Counter(
+            "dealsync_ledger_sent_away",
+            "Requests answered 503: too many wait, it waited too long, the database hangs, or it failed.",
+            ["reason"],
+            registry=self._registry,
+        )
+        self._waiting = Gauge(
+            "dealsync_ledger_waiting",
+            "Requests that wait for the database: with events to be committed, or with a question.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._oldest = Gauge(
+            "dealsync_ledger_oldest_waiting_seconds",
+            "How long the request with events has waited that has waited longest.",
             registry=self._registry,
         )
         self._known: dict[tuple[str, int], Counter] = {}
@@ -35,6 +54,18 @@ class Counting:
         if known is None:
             known = self._outcomes[outcome] = self._events.labels(outcome)
         known.inc(number)
+
+    def sent_away(self, reason: str) -> None:
+        """A request was answered 503, for one of the reasons of `ledger.away.Why`."""
+        self._away.labels(reason).inc()
+
+    def watch(
+        self, *, events: Callable[[], float], oldest_s: Callable[[], float], questions: Callable[[], float]
+    ) -> None:
+        """From now on tell how many requests wait with events, for how long, and how many with questions."""
+        self._waiting.labels("events").set_function(events)
+        self._waiting.labels("questions").set_function(questions)
+        self._oldest.set_function(oldest_s)
 
     def text(self) -> bytes:
         """All of it, as monitors read it."""

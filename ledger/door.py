@@ -41,11 +41,6 @@ def problem(status: int, code: str, headers: RawHeaders = (), **more: Any) -> Re
     return Reply(status, msgspec.json.encode({"error": code, **more}), headers)
 
 
-UNAVAILABLE = problem(
-    503, "unavailable", ((b"retry-after", b"1"),), reason="send the same request again; an event under the same key"
-)
-
-
 class Windows:
     """Fixed windows of a minute, one counter a key, in this process (contracts/openquota.md section 7)."""
 

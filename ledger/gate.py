@@ -7,9 +7,10 @@ from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ledger.away import Away
 from ledger.beside import Beside
 from ledger.book import Book
-from ledger.door import UNAVAILABLE, Door, RawHeaders, Reply, bearer, problem
+from ledger.door import Door, RawHeaders, Reply, bearer, problem
 from ledger.keys import ApiKey
 from ledger.port import LedgerFault
 from ledger.posting import answer
@@ -26,11 +27,12 @@ class Gate:
     401, where there is no key to count on.
     """
 
-    def __init__(self, app: ASGIApp, *, door: Door, book: Book, beside: Beside) -> None:
+    def __init__(self, app: ASGIApp, *, door: Door, book: Book, beside: Beside, away: Away) -> None:
         self._app = app
         self._door = door
         self._book = book
         self._beside = beside
+        self._away = away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it here."""
@@ -43,7 +45,7 @@ class Gate:
             known = {} if token is None else await self._beside.ask(partial(self._door.known, [token]))
         except LedgerFault as fault:
             _log.error("the key could not be looked up: %s", fault)
-            await self._answer(scope, send, UNAVAILABLE, None)
+            await self._answer(scope, send, self._away.reply("failed"), None)
             return
         verdict = self._door.judge(token, known)
         if isinstance(verdict, Reply):

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Engine
 
 from ledger import statements
 from ledger.answering import Answering
+from ledger.away import Away
 from ledger.choices import MAX_WAITING
-from ledger.door import UNAVAILABLE, Door, Passed, Reply, problem
+from ledger.door import Door, Passed, Reply, problem
 from ledger.embedded import EmbeddedLedger
 from ledger.engine import drop, kept
 from ledger.faults import translated
@@ -51,9 +52,6 @@ class Answered(NamedTuple):
 
     reply: Reply
     key: ApiKey | None
-
-
-_LATE = Answered(UNAVAILABLE, None)
 
 
 class _Asked(NamedTuple):
@@ -95,9 +93,9 @@ class _Judged:
         """Answer a request that was open."""
         self._answers[one.place] = Answered(reply, one.passed.key)
 
-    def answers(self) -> list[Answered]:
-        """An answer for each request; whoever was not even judged hears that the ledger is unavailable."""
-        return [answer or _LATE for answer in self._answers]
+    def answers(self, otherwise: Callable[[], Reply]) -> list[Answered]:
+        """An answer for each request: `otherwise` for whoever was not even judged."""
+        return [answer or Answered(otherwise(), None) for answer in self._answers]
 
 
 class Intake:
@@ -113,6 +111,7 @@ class Intake:
         door: Door,
         ledger_of: Callable[[str], EmbeddedLedger],
         answering: Answering,
+        away: Away,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._engine = engine
@@ -121,7 +120,14 @@ class Intake:
         self._answering = answering
         self._arrived: list[_Asked] = []
         self._queue: SimpleQueue[list[_Asked]] = SimpleQueue()
-        self._waiting = Waiting(_LATE, most=max_waiting, most_bytes=MOST_BYTES, within_s=ANSWER_WITHIN_S)
+        self._away = away
+        self._waiting = Waiting(
+            full=lambda: Answered(away.reply("full", self._trouble_s()), None),
+            late=lambda: Answered(away.reply("late", max(ANSWER_WITHIN_S, self._busy_s())), None),
+            most=max_waiting,
+            most_bytes=MOST_BYTES,
+            within_s=ANSWER_WITHIN_S,
+        )
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
         self._busy_since: float | None = None
@@ -136,14 +142,33 @@ class Intake:
 
         return await self._waiting.answer(_size(request), offer)
 
-    def full(self) -> bool:
-        """Whether whoever comes now could only be told to come back."""
-        return self._waiting.full or self.hangs()
+    @property
+    def waiting(self) -> int:
+        """How many requests wait to be judged and committed."""
+        return self._waiting.number
+
+    @property
+    def longest_s(self) -> float:
+        """For how many seconds the one of them has waited that has waited longest."""
+        return self._waiting.longest_s
+
+    def refusal(self) -> Reply | None:
+        """What whoever comes now hears at once, since it could only be told to come back; None where it may wait."""
+        if self.hangs():
+            return self._away.reply("hangs", self._trouble_s())
+        return self._away.reply("full", self._trouble_s()) if self._waiting.full else None
 
     def hangs(self) -> bool:
         """Whether the commit under way takes longer than anybody waits for."""
+        return self._busy_s() > ANSWER_WITHIN_S
+
+    def _busy_s(self) -> float:
         since = self._busy_since
-        return since is not None and time.monotonic() - since > ANSWER_WITHIN_S
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _trouble_s(self) -> float:
+        """Who waits longest says how far behind we are: a commit may be quick, and still one of many."""
+        return max(self._busy_s(), self.longest_s)
 
     def _hand_over(self) -> None:
         if self._thread is None:
@@ -184,12 +209,12 @@ class Intake:
         except LedgerFault as fault:
             _log.error("events could not be committed: %s", fault)
             for one in judged.open:
-                judged.settle(one, _with_headers(UNAVAILABLE, one.passed))
+                judged.settle(one, _with_headers(self._away.reply("failed"), one.passed))
         except Exception:
             _log.exception("events could not be committed together")
             for one in judged.open:
                 judged.settle(one, self._alone(one))
-        return judged.answers()
+        return judged.answers(lambda: self._away.reply("failed"))
 
     def _carry_out(self, batch: Sequence[_Asked], judged: _Judged) -> None:
         """Judge and commit, once more where that failed at once: a new connection may do what a dead one could not.
@@ -237,7 +262,7 @@ class Intake:
             return self._answering.reply(one.request, receipts, one.passed.headers)
         except LedgerFault as fault:
             _log.error("events could not be committed: %s", fault)
-            return _with_headers(UNAVAILABLE, one.passed)
+            return _with_headers(self._away.reply("failed"), one.passed)
         except Exception:
             _log.exception("events could not be committed")
             return _with_headers(_BROKEN, one.passed)
@@ -258,6 +283,7 @@ class Intake:
         except BaseException:
             self._disconnect()
             raise
+        self._away.committed()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

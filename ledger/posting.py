@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ledger import reading
 from ledger.admission import MAX_BODY
 from ledger.book import Book
-from ledger.door import UNAVAILABLE, Reply, problem, token_of
+from ledger.door import Reply, problem, token_of
 from ledger.intake import Answered, Intake
 from ledger.reading import Refused, Request
 
@@ -64,8 +64,8 @@ class Posting:
         Where nobody else may wait for the database, nothing is looked at: a body would be read, and a key asked for, in
         vain.
         """
-        if self._intake.full():
-            return Answered(UNAVAILABLE, None)
+        if (refusal := self._intake.refusal()) is not None:
+            return Answered(refusal, None)
         content_type = authorization = b""
         keys = 0
         for name, value in scope["headers"]:

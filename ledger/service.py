@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from random import Random
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response, Security
@@ -22,12 +23,13 @@ from starlette.types import ASGIApp
 from deals.identity import canonical
 from ledger import documents
 from ledger.answering import Answering
+from ledger.away import Away
 from ledger.beside import Beside
 from ledger.book import Book
 from ledger.choices import CONTRACT, MAX_WAITING, Choices
 from ledger.clock import utc_now
 from ledger.counting import Counting
-from ledger.door import UNAVAILABLE, Door, problem
+from ledger.door import Door, problem
 from ledger.embedded import EmbeddedLedger
 from ledger.gate import Gate
 from ledger.intake import Intake
@@ -81,16 +83,18 @@ def create_app(
         Door(engine, epoch),
         Beside(LedgerUnavailable),
     )
-    intake = Intake(engine, door, ledgers.of, Answering(choices, counting), max_waiting)
+    away = Away(counting, random=Random())  # noqa: S311 - no secret; no two services may send their clients back alike
+    intake = Intake(engine, door, ledgers.of, Answering(choices, counting), away, max_waiting)
+    counting.watch(events=lambda: intake.waiting, oldest_s=lambda: intake.longest_s, questions=lambda: beside.waiting)
     _add_lists(app, ledgers, choices, beside)
     _add_history(app, ledgers, beside)
     _add_introspection(app)
     _add_readiness(app, engine, intake, beside)
     _add_probes(app, counting)
-    _add_errors(app)
+    _add_errors(app, away)
     _describe(app)
     book = Book(engine, counting, now, beside)
-    app.add_middleware(Gate, door=door, book=book, beside=beside)
+    app.add_middleware(Gate, door=door, book=book, beside=beside, away=away)
     return Posting(app, intake=intake, book=book)
 
 
@@ -213,7 +217,7 @@ def _add_probes(app: FastAPI, counting: Counting) -> None:
         return Response(counting.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, away: Away) -> None:
     Handler = Callable[[Request, Exception], Awaitable[Response]]
 
     async def refused(_: Request, error: Exception) -> Response:
@@ -229,8 +233,9 @@ def _add_errors(app: FastAPI) -> None:
         return _envelope(error.status_code, _CODES.get(error.status_code, "invalid_request"), None, error.headers)
 
     async def unavailable(_: Request, __: Exception) -> Response:
-        headers = {name.decode(): value.decode() for name, value in UNAVAILABLE.headers}
-        return Response(UNAVAILABLE.body, 503, headers=headers, media_type="application/json")
+        reply = away.reply("failed")
+        headers = {name.decode(): value.decode() for name, value in reply.headers}
+        return Response(reply.body, reply.status, headers=headers, media_type="application/json")
 
     handlers: dict[type[Exception], Handler] = {
         _Refused: refused,

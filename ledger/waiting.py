@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -16,12 +17,14 @@ class Waiting(Generic[T]):
     """The requests of one server that wait for its database, seen from its event loop.
 
     `most` of them may wait, with bodies of `most_bytes` bytes in all, which the last one let in may exceed. Nobody
-    waits longer than `within_s` seconds and one more. Who finds no room, or has waited for so long, gets `late`:
-    that promises nothing, whatever becomes of the request.
+    waits longer than `within_s` seconds and one more. Who finds no room gets what `full` returns, who has waited for so
+    long what `late` does: that promises nothing, whatever becomes of the request.
     """
 
-    def __init__(self, late: T, *, most: int, most_bytes: int, within_s: float) -> None:
-        self._late = late
+    def __init__(
+        self, *, full: Callable[[], T], late: Callable[[], T], most: int, most_bytes: int, within_s: float
+    ) -> None:
+        self._for_want_of_room, self._late = full, late
         self._most = most
         self._most_bytes = most_bytes
         self._within_s = within_s
@@ -35,15 +38,27 @@ class Waiting(Generic[T]):
         """Whether there is no room: it is known before a body is read."""
         return self._requests >= self._most or self._bytes >= self._most_bytes
 
+    @property
+    def number(self) -> int:
+        """How many wait at this moment."""
+        return self._requests
+
+    @property
+    def longest_s(self) -> float:
+        """For how many seconds the one has waited that has waited longest; 0 where nobody does."""
+        while self._waits and self._waits[0][1].done():
+            self._waits.popleft()
+        return time.monotonic() - self._waits[0][0] + self._within_s if self._waits else 0.0
+
     async def answer(self, size: int, offer: Callable[[asyncio.Future[T]], None]) -> T:
         """What becomes of a request of so many bytes; `offer` is given the place of its answer, if there is room."""
         if self.full:
-            return self._late
+            return self._for_want_of_room()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._requests += 1
         self._bytes += size
-        self._waits.append((loop.time() + self._within_s, answer))
+        self._waits.append((time.monotonic() + self._within_s, answer))
         if self._watched is not loop:
             self._watched = loop
             loop.call_later(_LOOKED_AT_EVERY_S, self._look, loop)
@@ -56,11 +71,11 @@ class Waiting(Generic[T]):
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """A look a second costs less than a timer for each request."""
-        moment = loop.time()
+        moment = time.monotonic()
         while self._waits and (self._waits[0][1].done() or self._waits[0][0] <= moment):
             answer = self._waits.popleft()[1]
             if not answer.done():
-                answer.set_result(self._late)
+                answer.set_result(self._late())
         if self._waits:
             loop.call_later(_LOOKED_AT_EVERY_S, self._look, loop)
         else:

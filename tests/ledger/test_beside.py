@@ -41,7 +41,11 @@ def test_more_than_can_be_asked_at_once_wait_for_the_others():
 
     async def story() -> None:
         beside = Beside(LedgerUnavailable)
-        await asyncio.gather(*(beside.ask(count) for _ in range(3 * MOST)))
+        asked = asyncio.gather(*(beside.ask(count) for _ in range(3 * MOST)))
+        await asyncio.sleep(0)
+        assert beside.waiting == 3 * MOST
+        await asked
+        assert beside.waiting == 0
 
     together = threading.Event()
     asyncio.run(story())
@@ -55,6 +59,7 @@ def test_what_hangs_is_given_up_and_nothing_more_is_asked_until_it_goes_on():
         beside = Beside(LedgerUnavailable)
         hanging = [beside.ask(goes_on.wait, 0.01) for _ in range(MOST)]
         assert {type(one) for one in await asyncio.gather(*hanging, return_exceptions=True)} == {LedgerUnavailable}
+        assert beside.waiting == 0, "who was told that there is no answer waits no more"
         with pytest.raises(LedgerUnavailable, match="did not answer within"):
             await beside.ask(lambda: asked.append("too early"), 0.01)
         goes_on.set()

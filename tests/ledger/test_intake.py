@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator, Sequence
+from random import Random
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -13,12 +14,13 @@ from sqlalchemy import Connection, Engine, text
 from ledger import keys, roundtrips, statements
 from ledger.admission import Admitted
 from ledger.answering import Answering
+from ledger.away import Away
 from ledger.choices import CONTRACT
 from ledger.counting import Counting
-from ledger.door import UNAVAILABLE, Door
+from ledger.door import Door
 from ledger.embedded import EmbeddedLedger
 from ledger.intake import Answered, Intake
-from ledger.port import Receipt
+from ledger.port import LedgerUnavailable, Receipt
 from ledger.reading import single
 from ledger.verify import verify
 from tests.ledger.subjects import engine_at, history, now
@@ -45,7 +47,9 @@ def intake(engine: Engine, ledger: type[EmbeddedLedger] = EmbeddedLedger, **more
     def of(org: str) -> EmbeddedLedger:
         return ledger(engine, org=org, now=now)
 
-    return Intake(engine, Door(engine, lambda: 1_800_000_000.0), of, Answering(CONTRACT, Counting()), **more)
+    counting = Counting()
+    door, away = Door(engine, lambda: 1_800_000_000.0), Away(counting, random=Random(7))
+    return Intake(engine, door, of, Answering(CONTRACT, counting), away, **more)
 
 
 def key(engine: Engine, org: str = "org_default", scopes: Sequence[str] = WRITE) -> str:
@@ -169,7 +173,8 @@ def test_a_session_that_is_lost_around_the_commit_is_tried_again_and_nothing_is_
 ):
     with engine_at(postgres_url) as engine:
         token, ledger = key(engine), Cut(engine, committed)
-        one = Intake(engine, Door(engine, lambda: 1.8e9), lambda _: ledger, Answering(CONTRACT, Counting()))
+        away = Away(Counting(), random=Random(7))
+        one = Intake(engine, Door(engine, lambda: 1.8e9), lambda _: ledger, Answering(CONTRACT, Counting()), away)
         answers = asked(one, (token, post("a")), (token, post("b")))
         assert (statuses(answers), ledger.attempts) == ([status, status], 2)
         left = [int(dict(answer.reply.headers)[b"x-ratelimit-remaining"]) for answer in answers]
@@ -200,16 +205,18 @@ def test_those_for_whom_there_is_no_room_are_told_at_once_and_who_left_is_not_ca
         await asyncio.to_thread(Stuck.begun.wait, 30)
         stays, leaves = (asyncio.create_task(one.ask(token, single(post(name)))) for name in ("b", "c"))
         await asyncio.sleep(0.01)
-        assert one.full()
+        assert (one.waiting, one.longest_s > 0) == (3, True)
+        assert one.refusal() is not None
         refused = await one.ask(token, single(post("d")))
         leaves.cancel()
         await asyncio.wait([leaves])
-        assert not one.full()
+        assert one.refusal() is None
         Stuck.go_on.set()
         return [refused, await first, await stays]
 
     refused, *taken = asyncio.run(story())
-    assert (refused.reply, refused.key) == (UNAVAILABLE, None)
+    assert (refused.reply.status, refused.key) == (503, None)
+    assert one.waiting == 0
     assert statuses(taken) == [201, 201]
     assert history(engine, "org_default") == [("a", "a:1"), ("b", "b:1")]
 
@@ -227,3 +234,34 @@ def test_nothing_is_said_to_be_taken_that_is_not_committed(engine: Engine):
     token, one = key(engine), intake(engine, Late)
     assert statuses(asked(one, (token, post("a")), (token, post("b")))) == [503, 503]
     assert history(engine, "org_default") == []
+
+
+class Moody(EmbeddedLedger):
+    """A ledger whose database is away while `away` says so."""
+
+    away = False
+
+    def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
+        if self.away:
+            raise LedgerUnavailable("it is away")
+        return super().take_within(tx, events)
+
+
+def test_a_commit_ends_what_was_wrong_and_the_next_to_be_sent_away_comes_back_soon(sqlite_url: str):
+    with engine_at(sqlite_url) as engine:
+        ledger, clock = Moody(engine, now=now), [1000.0]
+        token, away = key(engine), Away(Counting(), random=Random(7), clock=lambda: clock[0])
+        one = Intake(engine, Door(engine, lambda: 1.8e9), lambda _: ledger, Answering(CONTRACT, Counting()), away)
+
+        def waits() -> list[int]:
+            answers = asked(one, *[(token, post(f"d{number}")) for number in range(20)])
+            return [int(dict(answer.reply.headers)[b"retry-after"]) for answer in answers]
+
+        ledger.away = True
+        assert max(waits()) <= 3
+        clock[0] += 9.0
+        assert min(waits()) > 3
+        ledger.away = False
+        assert statuses(asked(one, (token, post("a")))) == [201]
+        ledger.away = True
+        assert max(waits()) <= 3

@@ -54,4 +54,5 @@ def test_where_nobody_else_may_wait_a_body_is_not_even_read(sqlite_url: str):
         sent_away, first = asyncio.run(story())
         assert first[0] == 201
         for status, headers, problem in sent_away:
-            assert (status, headers[b"retry-after"], problem["error"]) == (503, b"1", "unavailable")
+            assert (status, problem["error"]) == (503, "unavailable")
+            assert 1 <= int(headers[b"retry-after"]) <= 3, "nobody has waited for long"

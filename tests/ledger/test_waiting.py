@@ -12,7 +12,7 @@ Places = list["asyncio.Future[str]"]
 
 
 def waiting(most: int = 10, most_bytes: int = 1000, within_s: float = 60.0) -> Waiting[str]:
-    return Waiting("late", most=most, most_bytes=most_bytes, within_s=within_s)
+    return Waiting(full=lambda: "no room", late=lambda: "late", most=most, most_bytes=most_bytes, within_s=within_s)
 
 
 async def begun(*coroutines: Coroutine[Any, Any, str]) -> list[asyncio.Task[str]]:
@@ -25,7 +25,7 @@ def test_so_many_may_wait_and_the_next_one_is_told_without_being_offered():
     async def story() -> None:
         room, places = waiting(most=2), Places()
         first, second = await begun(room.answer(1, places.append), room.answer(1, places.append))
-        assert (room.full, await room.answer(1, places.append), len(places)) == (True, "late", 2)
+        assert (room.full, await room.answer(1, places.append), len(places)) == (True, "no room", 2)
         places[0].set_result("done")
         assert (await first, room.full) == ("done", False)
         (third,) = await begun(room.answer(1, places.append))
@@ -42,7 +42,7 @@ def test_large_requests_leave_room_for_fewer():
         (first,) = await begun(room.answer(999, places.append))
         assert not room.full
         (second,) = await begun(room.answer(5000, places.append))
-        assert (room.full, await room.answer(0, places.append)) == (True, "late")
+        assert (room.full, await room.answer(0, places.append)) == (True, "no room")
         places[1].set_result("done")
         assert (await second, room.full) == ("done", False)
         first.cancel()
@@ -67,6 +67,29 @@ def test_a_request_that_is_cancelled_leaves_room():
         first.cancel()
         await asyncio.wait([first])
         assert not room.full
+
+    asyncio.run(story())
+
+
+def test_it_says_how_many_wait_and_for_how_long_the_first_of_them_has():
+    async def story() -> None:
+        room, places = waiting(), Places()
+        assert (room.number, room.longest_s) == (0, 0.0)
+        first, second = await begun(room.answer(1, places.append), room.answer(1, places.append))
+        await asyncio.sleep(0.02)
+        (third,) = await begun(room.answer(1, places.append))
+        assert room.number == 3
+        assert room.longest_s >= 0.02
+        places[0].set_result("done")
+        await first
+        second.cancel()
+        await asyncio.wait([second])
+        of_the_third = room.longest_s
+        await asyncio.sleep(0.02)
+        assert (room.number, room.longest_s > of_the_third >= 0.0) == (1, True)
+        places[2].set_result("done")
+        await third
+        assert (room.number, room.longest_s) == (0, 0.0)
 
     asyncio.run(story())
 
