@@ -62,7 +62,9 @@ class Webhooks:
         self._rung = rung
         self._counting = counting
         self._intake = Intake(store, self._settled)
-        self._waiting = Waiting[Outcome]("failed", most=MAX_WAITING, most_bytes=MAX_BYTES, within_s=ANSWER_WITHIN_S)
+        self._waiting = Waiting[Outcome](
+            late=lambda: "failed", most=MAX_WAITING, most_bytes=MAX_BYTES, within_s=ANSWER_WITHIN_S
+        )
         self._warned: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

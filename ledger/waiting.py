@@ -17,14 +17,15 @@ class Waiting(Generic[T]):
     """The requests of one server that wait for its database, seen from its event loop.
 
     `most` of them may wait, with bodies of `most_bytes` bytes in all, which the last one let in may exceed. Nobody
-    waits longer than `within_s` seconds and one more. Who finds no room gets what `full` returns, who has waited for so
-    long what `late` does: that promises nothing, whatever becomes of the request.
+    waits longer than `within_s` seconds and one more. Who has waited for so long gets what `late` returns, who finds
+    no room what `full` does, or `late` without it: neither promises anything, whatever becomes of the request.
     """
 
     def __init__(
-        self, *, full: Callable[[], T], late: Callable[[], T], most: int, most_bytes: int, within_s: float
+        self, *, late: Callable[[], T], full: Callable[[], T] | None = None, most: int, most_bytes: int, within_s: float
     ) -> None:
-        self._for_want_of_room, self._late = full, late
+        self._late = late
+        self._for_want_of_room = full or late
         self._most = most
         self._most_bytes = most_bytes
         self._within_s = within_s
