@@ -131,6 +131,22 @@ def due(app: App) -> list[Due]:
     return found + publish
 
 
+def is_over(app: App, work: Due, since: str) -> bool:
+    """Whether a pull, sweep or reconcile that was due at `since` is so no longer: one has begun meanwhile, or a person
+    or the source's refusal has stopped the connection. What was rung for a hundred times while nobody worked is so done
+    once.
+    """
+    with app.store.read() as tx:
+        row = connections.find(tx, work.connection)
+        if row is None:
+            return False
+        last = runs.last(tx, work.verb, row.id)
+        if last is not None and str(last["started_at"]) >= since:
+            return True
+        left_alone = row.state == "refused" or row.id in pauses.all_of_them(tx)
+        return left_alone and (row.id, work.verb) not in asked.unanswered(tx)
+
+
 def look_ahead(app: App, tx: Connection) -> dict[str, list[Planned]]:
     """For each configured connection when each of its verbs is due, for whoever looks."""
     return planned(app.settings.connections, _seen(tx))

@@ -23,6 +23,7 @@ from pipeline.pull import pull as pull_connection
 from pipeline.reconcile import reconcile as reconcile_connection
 from pipeline.settings import load
 from pipeline.store import inbox
+from pipeline.store.session import now
 from pipeline.sweep import sweep as sweep_connection
 from pipeline.wiring import App, open_app
 
@@ -42,13 +43,16 @@ def task_of(verb: str, *, queue: str) -> Callable[[Callable[..., None]], Any]:
     """Make a function the task of a verb, for which is rung in `queue`.
 
     A fault that is no bug ends it with a line of our own: Celery's line for it would carry the traceback. Somebody
-    else who is doing the same is as good as doing it. Any other error is left to Celery, traceback and all.
+    else who is doing the same is as good as doing it, and so is whoever has done it since the tick rang: messages pile
+    up while no worker is there to take them. Any other error is left to Celery, traceback and all.
     """
 
     def made(do: Callable[..., None]) -> Any:
         @wraps(do)
-        def task(**ids: object) -> str:
+        def task(*, since: str | None = None, **ids: Any) -> str:
             try:
+                if since is not None and schedule.is_over(_app(), schedule.Due(verb, ids["connection"]), since):
+                    return "over"
                 do(**ids)
             except Busy:
                 log.debug("busy", verb=verb, **ids)
@@ -113,8 +117,11 @@ def publish(**_: object) -> None:
 @task_of("tick", queue="maintenance")
 def tick(**_: object) -> None:
     """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget old deliveries."""
+    with _app().store.read() as tx:
+        since = now(tx)
     for work in schedule.due(_app()):
-        ring(work.verb, **({"connection": work.connection} if work.connection else {}))
+        by_interval = {"since": since} if work.verb in schedule.VERBS else {}
+        ring(work.verb, **({"connection": work.connection, **by_interval} if work.connection else {}))
     with _app().store.write() as tx:
         inbox.forget(tx)
 

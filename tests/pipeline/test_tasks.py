@@ -1,4 +1,5 @@
-"""Tasks: a fault that is no bug ends one with one line for whoever is on call; a bug shows where it is."""
+"""Tasks: a fault that is no bug ends one with one line for whoever is on call; a bug shows where it is. Messages that
+piled up while nobody worked are answered once."""
 
 from __future__ import annotations
 
@@ -12,9 +13,17 @@ import pytest
 import structlog
 
 from connectors.faults import Refused, Unavailable
+from connectors.planhat.simulator import PlanhatSimulator
 from ledger.port import LedgerUnavailable
 from pipeline import observe, tasks
+from pipeline.ask import ask_run
+from pipeline.audit import Operator
 from pipeline.faults import Busy, StaleLease, StoreUnavailable
+from pipeline.past import list_runs
+from pipeline.pause import pause
+from pipeline.pull import pull
+from pipeline.wiring import App
+from tests.pipeline.world import NAME
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Celery's own, of a setting of consumers
 
@@ -65,3 +74,66 @@ def test_a_bug_is_an_error_with_its_traceback(ended: Ended):
     (error,) = [line for line in ended(KeyError("stage")) if line["level"] == "error"]
     assert "in pull" in error["exception"]
     assert "KeyError" in error["exception"]
+
+
+@pytest.fixture
+def app(open_world: Callable[..., App], crm: PlanhatSimulator) -> App:
+    return open_world(crm)
+
+
+@pytest.fixture
+def rung(app: App, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    """Messages that lie in the broker because no worker takes them."""
+    messages: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(tasks, "_app", lambda: app)
+    monkeypatch.setattr(tasks, "ring", lambda verb, **ids: messages.append((verb, ids)))
+    return messages
+
+
+def work_off(rung: list[tuple[str, dict[str, str]]]) -> None:
+    """A worker comes, and takes all there are; what it rings for itself is left."""
+    waiting = rung[:]
+    rung.clear()
+    for verb, ids in waiting:
+        assert getattr(tasks, verb).apply(kwargs=ids).successful()
+
+
+def made(app: App, kind: str) -> int:
+    return len(list_runs(app, connection=NAME, kind=kind))
+
+
+@pytest.mark.parametrize("verb", ["pull", "sweep"])
+def test_what_was_rung_for_many_times_while_nobody_worked_is_done_once(verb: str, app: App, rung: list[Any]):
+    if verb == "sweep":
+        pull(app, NAME)
+    for _ in range(20):
+        tasks.tick.apply()
+    assert [one for one, _ in rung].count(verb) == 20
+    before = made(app, verb)
+    work_off(rung)
+    assert made(app, verb) == before + 1
+
+
+def test_a_message_that_comes_after_the_connection_was_paused_reads_nothing(app: App, rung: list[Any]):
+    ann = Operator("ann", "the CRM is being mended")
+    tasks.tick.apply()
+    pause(app, NAME, ann)
+    work_off(rung)
+    assert made(app, "pull") == 0
+    ask_run(app, "pull", NAME, ann)
+    tasks.tick.apply()
+    work_off(rung)
+    assert made(app, "pull") == 1, "what a person asks for is done all the same"
+
+
+def test_a_message_that_comes_after_the_source_refused_us_does_not_ask_it_again(
+    app: App, crm: PlanhatSimulator, rung: list[Any]
+):
+    pull(app, NAME)
+    tasks.tick.apply()
+    assert rung[0][0] == "sweep"
+    crm.switches.forbidden = True
+    with pytest.raises(Refused):
+        pull(app, NAME)
+    work_off(rung)
+    assert made(app, "sweep") == 0
