@@ -77,7 +77,9 @@ def _stage(rule: StageRule) -> Iterator[tuple[str, str, str, str]]:
     yield "stage", place, f"any other word {rest}", note
     if rule.history is not None:
         moves = f"{_places(rule.history.sources)}[].{_places(rule.history.stage)}"
-        yield "(stage moves)", moves, "each a stage that the deal was in between two reads, oldest first", ""
+        by = [_places(paths) for paths in (rule.history.at, rule.history.before) if paths]
+        note = f"which is the oldest is told by {', '.join([*by, 'the stage that the last one led to'])}"
+        yield "(stage moves)", moves, "each a stage that the deal was in between two reads, oldest first", note
 
 
 def _outcome(rule: OutcomeRule, stage: str) -> Iterator[tuple[str, str, str, str]]:

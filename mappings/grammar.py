@@ -139,11 +139,15 @@ class HistoryRule(Rule):
 
     `from` bears a list of objects, or a JSON text of one. `stage` is where a move led to, the first of several keys
     that is there; its word is read by the words of the record's own stage. Moves that cannot be read are left out, and
-    the record flagged `stage_hop_unread`.
+    the record flagged `stage_hop_unread`. `before` is where a move went on from and `at` when it was made: these, and
+    the record's own stage, tell whether the oldest move comes first. Where they do not, no move is told of, and the
+    record flagged `stage_hop_unordered`.
     """
 
     sources: Paths = Field(alias="from")
     stage: Paths
+    before: SomePaths = ()
+    at: SomePaths = ()
 
 
 class StageRule(Rule):

@@ -13,6 +13,7 @@ from deals.state import STANDARD, DealState, Json
 from mappings import language
 from mappings.currency import Money
 from mappings.grammar import KindMapping
+from mappings.hops import HopReader, hop_reader
 from mappings.labels import Labels
 from mappings.origins import Origin, origins
 from mappings.outcome import ABSENT, Hop, Mapped, Problem, Unmappable, Unreadable, shown
@@ -20,7 +21,7 @@ from mappings.owners import owner_reader
 from mappings.paths import Record, finder, named
 from mappings.references import CHOICES, NONE, LookUps, References
 from mappings.rules import Rates, Rules
-from mappings.stages import CLOSED, HopReader, StageWords, hop_reader, stage_reader
+from mappings.stages import CLOSED, StageWords, stage_reader
 from mappings.transforms import DAY_READERS, TRANSFORMS
 
 __all__ = ["NONE", "Hop", "Mapped", "Mapper", "Origin", "Problem", "Rates", "References", "Rules", "Unmappable"]
@@ -136,7 +137,7 @@ class _Plan:
         self._stage = stage_reader(kind, rule.stage, words)
         self._hops: HopReader | None = None
         if rule.stage.history is not None and rules.stage_history:
-            self._hops = hop_reader(rule.stage.history, words, rule.stage.unmapped)
+            self._hops = hop_reader(rule.stage, words)
         self._close_day = _day_reader(rule, rules)
         self._owner = owner_reader(rule.owner, rules)
         self._money = Money(rule.amount, rules)
@@ -192,12 +193,12 @@ class _Plan:
             self._look_ups.read(record, known, custom, flags, problems)
         if self.labels is not None:
             self.labels.read(record, known, custom, flags, problems)
-        hops = self._hops(record, stage, flags) if self._hops else ()
+        hops, ordered = self._hops(record, stage, flags) if self._hops else ((), True)
         if problems:
             return Unmappable(tuple(problems))
         state = DealState(amount_cents=amount, stage=stage, close_date=day, owner_external_id=owner, custom=custom)
         drift = () if self._known.issuperset(record) else self._unclaimed(record)
-        return Mapped(state, tuple(flags), drift, hops)
+        return Mapped(state, tuple(flags), drift, hops, ordered)
 
     def _unclaimed(self, record: Record) -> tuple[str, ...]:
         """The record keys that no rule reads or ignores."""

@@ -43,7 +43,9 @@ def _stage(rule: StageRule) -> list[Any]:
         own = {plain_word(value): _words(entry, rule.compare) for value, entry in rule.within.words.items()}
         more["within"] = [list(rule.within.sources), own]
     if rule.history is not None:
-        more["history"] = [list(rule.history.sources), list(rule.history.stage)]
+        history = rule.history
+        order = {key: list(paths) for key, paths in (("before", history.before), ("at", history.at)) if paths}
+        more["history"] = _with(order, list(history.sources), list(history.stage))
     return _with(more, list(rule.sources), words, rule.unmapped, rule.outcome and _outcome(rule.outcome, rule.compare))
 
 

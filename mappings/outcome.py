@@ -52,13 +52,15 @@ class Mapped(msgspec.Struct, frozen=True, gc=False):
     """A record as a canonical deal. A struct and not a dataclass: a first load makes one for every record.
 
     `flags` name what a person should know (`amount_rounded`, `currency_defaulted`, ...); `drift` the record's keys
-    that the mapping neither claims nor ignores; `hops` the stage moves the source kept in it, oldest first.
+    that the mapping neither claims nor ignores; `hops` the stage moves the source kept in it, oldest first where
+    `hops_ordered`.
     """
 
     state: DealState
     flags: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     hops: tuple[Hop, ...] = ()
+    hops_ordered: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,20 @@
-"""Stages: the stage of a record, from its words, its outcome and its pipeline; and the moves that it remembers."""
+"""Stages: the stage of a record, from its words, its outcome and its pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from deals.identity import canonical, digest
-from mappings.grammar import HistoryRule, OutcomeRule, StageRule
-from mappings.outcome import ABSENT, Hop, Problem, Unreadable, shown
+from mappings.grammar import OutcomeRule, StageRule
+from mappings.outcome import ABSENT, Problem, Unreadable, shown
 from mappings.paths import Record, finder, named
-from mappings.quoted import unquoted
-from mappings.transforms import anything, identity, text
+from mappings.transforms import identity, text
 from mappings.vocabulary import Compare, Vocabulary, near, plain_word
 
 CLOSED = frozenset(("closed_won", "closed_lost"))
 """The ledger's words for a deal that is closed."""
 
-HOP_UNREAD = "stage_hop_unread"
-"""The flag of a record with a stage move that could not be read."""
-
 StageReader: TypeAlias = Callable[[Record, list[str], list[Problem]], str | None]
-HopReader: TypeAlias = Callable[[Record, str | None, list[str]], tuple[Hop, ...]]
 
 
 class _Table(Vocabulary):
@@ -108,65 +102,9 @@ def stage_reader(kind: str, rule: StageRule, words: StageWords) -> StageReader:
     return read
 
 
-def hop_reader(rule: HistoryRule, words: StageWords, unmapped: str) -> HopReader:
-    """A function that reads the stage moves that a record in a stage remembers, oldest first.
-
-    The last move has led to that stage: where the first one has and the last one has not, the newest is kept first.
-    What cannot be read, or has a word the table does not know, is left out and flagged: the moves only tell of the way,
-    the stage itself is read from its own key.
-    """
-    find, stage_of, passes = finder(rule.sources), finder(rule.stage), unmapped == "pass"
-
-    def read(record: Record, now: str | None, flags: list[str]) -> tuple[Hop, ...]:
-        moves: list[tuple[str, bytes]] = []
-        try:
-            listed, table = _listed(find(record)), words.of(record)
-        except Unreadable:
-            flags.append(HOP_UNREAD)
-            return ()
-        unread = False
-        for entry in listed:
-            try:
-                word = stage_of(entry) if type(entry) is dict else None
-                if type(word) is not str:
-                    raise Unreadable("the entry does not say in words where the deal went")
-                stage = table.find(word) or (text(word) if passes else None)
-                if stage is None:
-                    raise Unreadable("an unknown word")
-                moves.append((stage, digest(canonical(anything(entry)))))
-            except Unreadable:
-                unread = True
-        if unread:
-            flags.append(HOP_UNREAD)
-        if moves and moves[-1][0] != now == moves[0][0]:
-            moves.reverse()
-        seen: dict[bytes, int] = {}
-        return tuple(Hop(_name(entry, seen), stage) for stage, entry in moves)
-
-    return read
-
-
 def decided_by(rule: OutcomeRule, compare: Compare, word: Any) -> bool:
     """Whether a value of the outcome's key decides the stage by itself."""
     return type(word) is str and Vocabulary(rule.words, compare).find(word) is not None
-
-
-def _listed(value: Any) -> list[Any]:
-    found = unquoted(value) if type(value) is str else value
-    if found is None or found is ABSENT:
-        return []
-    if type(found) is not list:
-        raise Unreadable(f"found {shown(found)}; a list of stage moves would be right")
-    return found
-
-
-def _name(entry: bytes, seen: dict[bytes, int]) -> bytes:
-    """The identity of an entry: its digest, and for the second and later that say the very same, which of them it is.
-
-    Without it, a deal moved there and back and there again by entries without a time would lose a move.
-    """
-    times = seen[entry] = seen.get(entry, 0) + 1
-    return entry if times == 1 else digest(canonical([entry.hex(), times]))
 
 
 def _outcome_reader(kind: str, rule: StageRule) -> Callable[[Record], str | None]:

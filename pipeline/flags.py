@@ -18,6 +18,7 @@ WORDS = {
     "outcome_ahead_of_stage": "are won or lost while their stage is still an open one",
     "reference_missing": "refer to something that the source has not shown yet",
     "stage_hop_unread": "have moves in their history that cannot be read",
+    "stage_hop_unordered": "have moves in their history that may have been made in either order; none was told of",
     "stage_passed": "are in a stage that the mapping does not list; its own word was passed on",
     BECAME_DERIVED: "changed their amount with their first line item; the source works it out from now on",
 }

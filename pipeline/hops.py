@@ -29,9 +29,11 @@ def between(tx: Connection, scope: Scope, moves: Sequence[Move]) -> dict[bytes, 
     also where the deal is back at the stage that it came from.
 
     By the digest of the record seen now. Which entries of a history are new is told by comparing it with the one in
-    the earlier record, which the vault keeps; no clock is trusted for it.
+    the earlier record, which the vault keeps; no clock is trusted for it. Moves that may have been made in either
+    order are told of in none.
     """
-    travelled = [move for move in moves if len(move.reading.hops) > 1 or not _stayed(move)]
+    told = [move for move in moves if move.reading.hops_ordered]
+    travelled = [move for move in told if len(move.reading.hops) > 1 or not _stayed(move)]
     raws = vault.fetch_all(tx, {move.row.raw for move in travelled})
     found = {}
     for move in travelled:

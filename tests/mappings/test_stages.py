@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.mapper import Hop, Mapped, Mapper, Rules
+from mappings.mapper import Mapped, Mapper, Rules
 from mappings.vocabulary import slug
 from tests.mappings.tables import USD, json_values, mapped, problem, record, small
 
@@ -168,96 +166,6 @@ def test_the_agreement_is_that_of_the_records_own_pipeline():
     mapper = Mapper(small(OUTCOME, (WITHIN[0], WITHIN[1].replace('"Won" = "emea_won"', own))), USD)
     assert problem(mapper, record(status="won", stage="Dead", pipeline="emea")).reason == "CONTRADICTION"
     assert stage(mapper, status="won", stage="Dead") == "closed_won"
-
-
-def hops(moves: Any, mapper: Mapper = REMEMBERING, stage: str = "Won", **fields: Any) -> list[str]:
-    return [hop.stage for hop in mapped(mapper, record(moves=moves, stage=stage, **fields)).hops]
-
-
-def test_stage_moves_are_read_oldest_first_by_the_words_of_the_records_own_pipeline():
-    moves = [{"to_stage": "Open", "at": 1}, {"to": "Won", "at": 2}]
-    assert hops(moves) == ["open", "closed_won"]
-    assert hops([{"to": "Demo"}, {"to": "Won"}], pipeline="emea") == ["emea_demo", "emea_won"]
-    assert mapped(REMEMBERING, record(moves=moves)).flags == ()
-
-
-def test_moves_are_told_in_the_order_they_were_made_whichever_of_them_the_source_keeps_first():
-    """The last one has led to the record's own stage."""
-    moves = [{"to": "Open", "at": 1}, {"to": "Won", "at": 2}, {"to": "Open", "at": 3}, {"to": "Won", "at": 4}]
-    told = ["open", "closed_won", "open", "closed_won"]
-    assert hops(moves) == hops(moves[::-1]) == told
-    assert hops(moves[:3], stage="Open") == hops(moves[2::-1], stage="Open") == told[:3]
-    timeless = [{"to": "Open"}, {"to": "Won"}] * 2
-    one, other = (mapped(REMEMBERING, record(moves=kept, stage="Won")).hops for kept in (timeless, timeless[::-1]))
-    assert one == other
-
-
-def test_a_list_of_moves_inside_a_text_is_read_too():
-    moves = [{"to_stage": "Open", "value": 1.5}, {"to": "Won"}]
-    assert hops(json.dumps(moves)) == ["open", "closed_won"]
-    assert mapped(REMEMBERING, record(moves=json.dumps(moves))).hops == mapped(REMEMBERING, record(moves=moves)).hops
-
-
-@pytest.mark.parametrize("moves", [None, "", " ", [], "[]", "null"])
-def test_no_moves_are_no_hops_and_nothing_to_tell(moves: Any):
-    found = mapped(REMEMBERING, record(moves=moves))
-    assert (found.hops, found.flags, found.drift) == ((), (), ())
-    assert mapped(REMEMBERING, record()).hops == ()
-
-
-@pytest.mark.parametrize(
-    "moves",
-    [
-        [{"to": "Won"}, {"to": "Nobody knows it"}],
-        [{"to": "Won"}, {"from": "Open"}],
-        [{"to": "Won"}, {"to": None}],
-        [{"to": "Won"}, {"to": 3}],
-        [{"to": "Won"}, "Open"],
-        [{"to": "Won"}, {"to": "Open", "note": "a\x00b"}],
-        [{"to": "Won"}, ["Open"], 1, None],
-    ],
-)
-def test_a_move_that_cannot_be_read_is_left_out_and_the_record_flagged_once(moves: Any):
-    found = mapped(REMEMBERING, record(moves=moves))
-    assert ([hop.stage for hop in found.hops], found.flags) == (["closed_won"], ("stage_hop_unread",))
-
-
-@pytest.mark.parametrize("moves", [3, {"to": "Won"}, "Won", '{"to": "Won"}', "[", '[{"to": "Won", "to": "Open"}]'])
-def test_moves_that_are_no_list_are_flagged_and_park_nothing(moves: Any):
-    found = mapped(REMEMBERING, record(moves=moves))
-    assert (found.hops, found.flags) == ((), ("stage_hop_unread",))
-
-
-def test_an_unknown_word_in_a_move_passes_where_stages_pass():
-    assert hops([{"to": " Legal "}], Mapper(small(HISTORY, PASSES), USD)) == ["Legal"]
-
-
-def test_moves_are_not_read_where_the_connection_says_so_and_are_no_drift():
-    mapper = Mapper(small(HISTORY), Rules(ledger_currency="USD", stage_history=False))
-    found = mapped(mapper, record(moves=[{"to": "Won"}, {"to": 3}]))
-    assert (found.hops, found.flags, found.drift) == ((), (), ())
-
-
-entries = st.fixed_dictionaries({"to": st.sampled_from(["Open", "Won"])}, optional={"at": st.integers(0, 2)})
-
-
-@settings(deadline=None)
-@given(st.lists(entries, max_size=8), st.lists(entries, max_size=4))
-def test_a_move_keeps_its_identity_while_others_are_added_behind_it_and_shares_it_with_none(
-    first: list[Mapping[str, Any]], added: list[Mapping[str, Any]]
-):
-    stages = [move["to"] for move in [*first, *added]] or ["Open"]
-    before = mapped(REMEMBERING, record(moves=first, stage=stages[max(0, len(first) - 1)])).hops
-    after = mapped(REMEMBERING, record(moves=[*first, *added], stage=stages[-1])).hops
-    assert after[: len(before)] == before
-    assert len({hop.entry for hop in after}) == len(after) == len(first) + len(added)
-
-
-def test_a_move_written_in_another_order_of_keys_or_digits_is_the_same_move():
-    one, other = '[{"to": "Won", "value": 1.50}]', '[{"value": 1.5, "to": "Won"}]'
-    (first,), (second,) = (mapped(REMEMBERING, record(moves=moves)).hops for moves in (one, other))
-    assert first == second == Hop(first.entry, "closed_won")
-    assert len(first.entry) == 32
 
 
 @settings(deadline=None, max_examples=200, derandomize=True)
