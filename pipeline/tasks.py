@@ -15,6 +15,7 @@ from connectors.faults import Fault
 from ledger.port import LedgerFault
 from pipeline import backfill_work, schedule
 from pipeline.faults import Busy, PipelineFault
+from pipeline.forget import forget
 from pipeline.heed import heed
 from pipeline.poison import Sieve
 from pipeline.previews import look_ahead
@@ -22,7 +23,6 @@ from pipeline.publish import publish as publish_events
 from pipeline.pull import pull as pull_connection
 from pipeline.reconcile import reconcile as reconcile_connection
 from pipeline.settings import load
-from pipeline.store import inbox
 from pipeline.store.session import now
 from pipeline.sweep import sweep as sweep_connection
 from pipeline.wiring import App, open_app
@@ -116,14 +116,13 @@ def publish(**_: object) -> None:
 
 @task_of("tick", queue="maintenance")
 def tick(**_: object) -> None:
-    """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget old deliveries."""
+    """Ring for whatever is due: the schedule, and the rescue of work that nobody rang for; forget what nobody needs."""
     with _app().store.read() as tx:
         since = now(tx)
     for work in schedule.due(_app()):
         by_interval = {"since": since} if work.verb in schedule.VERBS else {}
         ring(work.verb, **({"connection": work.connection, **by_interval} if work.connection else {}))
-    with _app().store.write() as tx:
-        inbox.forget(tx)
+    forget(_app().store)
 
 
 def use_broker(url: str) -> None:

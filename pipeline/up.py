@@ -14,12 +14,12 @@ from ledger.port import LedgerFault
 from pipeline import backfill_work, schedule
 from pipeline.doorbell import LOOK_EVERY_S, Doorbell
 from pipeline.faults import Busy, Interrupted, PipelineFault
+from pipeline.forget import forget
 from pipeline.heed import heed
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import reconcile
 from pipeline.schedule import Due
-from pipeline.store import inbox
 from pipeline.summary import Summary
 from pipeline.sweep import sweep
 from pipeline.wiring import App
@@ -30,7 +30,7 @@ REST_S = 15.0
 """Work that failed is not started again sooner, however due it is."""
 
 FORGET_EVERY_S = 300.0
-"""Old deliveries are deleted so often."""
+"""What is of no more use is deleted so often."""
 
 GRACE_S = 3.0
 """When told to stop, work under way may come to the end of its transaction within this time."""
@@ -135,5 +135,4 @@ class Crew:
 
     def _forget(self) -> None:
         self._forgets_at = time.monotonic() + FORGET_EVERY_S
-        with self._app.store.write() as tx:
-            inbox.forget(tx)
+        forget(self._app.store)
