@@ -84,8 +84,9 @@ def discard_held(app: App, number: int, operator: Operator) -> Summary:
     The events stay in the store's history, each with a receipt that says `discarded`. A deal whose latest event is one
     of them is given another, with the state of its last event that was not; later reads look at it anew. An event that
     may have reached the ledger before it was held cannot be taken back: it goes out as if it was released. `events` of
-    the summary counts the new ones, `unchanged` those that could not be taken back. Raises `Unknown`, and `Busy` while
-    somebody publishes.
+    the summary counts the new ones, `unchanged` those that could not be taken back. Raises `Unknown` (also while
+    another set holds earlier events of the same deals: what stands is not known before that is decided), and `Busy`
+    while somebody publishes.
     """
     with app.store.read() as tx:
         names = connections.names(tx)
@@ -94,6 +95,10 @@ def discard_held(app: App, number: int, operator: Operator) -> Summary:
     with leases.hold(app.store, "publish") as lease, app.store.write() as tx:
         leases.confirm(tx, lease)
         one = _open(held.get(tx, number, lock=True), number)
+        if (first := held.comes_first(tx, number)) is not None:
+            raise Unknown(
+                f"change set {first} holds earlier events of the same deals: release or discard that one first"
+            )
         connection_id, at = one.row.connection_id, now(tx)
         projection.lock(tx, connection_id)
         summary = Summary(run=runs.start(tx, "discard", connection_id, at, alone=False), connection=name)

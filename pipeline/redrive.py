@@ -17,7 +17,7 @@ from pipeline.listing import numbered, streamed
 from pipeline.poison import POISON
 from pipeline.replay import replay_parked
 from pipeline.run import running
-from pipeline.store import connections, hints, outbox, parking, vault
+from pipeline.store import connections, held, hints, outbox, parking, vault
 from pipeline.store.parking import Entry
 from pipeline.store.session import now
 from pipeline.store.vault import RawRef
@@ -146,10 +146,15 @@ def _tried_again(app: App, chosen: Sequence[Entry], operator: Operator, progress
 
 
 def _reopen(tx: Connection, connection_id: int, entries: Sequence[Entry]) -> None:
-    """Reopen the lanes of refused events, and ask again for records that crashed whoever looked."""
+    """Reopen the lanes of refused events, and ask again for records that crashed whoever looked.
+
+    An event that is held as well goes out only once its change set is released.
+    """
     at = now(tx)
     events = [entry for entry in entries if entry.row.stage == "event"]
-    outbox.reopen(tx, [(connection_id, entry.row.source_id, entry.row.revision or 0) for entry in events])
+    lanes = [(connection_id, entry.row.source_id, entry.row.revision or 0) for entry in events]
+    held_back = held.undecided(tx, connection_id, [source_id for _, source_id, _ in lanes])
+    outbox.reopen(tx, [lane for lane in lanes if lane not in held_back])
     parking.close(tx, [entry.id for entry in events], "resolved", at=at, note="lane reopened")
     crashed = [entry for entry in entries if entry.row.stage == "record" and entry.row.reason == POISON]
     hints.want(tx, connection_id, [Hint(entry.row.source_id, entry.row.version) for entry in crashed], at)

@@ -171,6 +171,26 @@ def listed(tx: Connection, *, after: int, limit: int | None) -> list[ChangeSet]:
     return [ChangeSet(row[0], SetRow._make(row[1:])) for row in tx.execute(found.order_by(held_sets.c.id).limit(limit))]
 
 
+def undecided(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> set[Lane]:
+    """Those events of these deals that wait for a person's decision."""
+    place = (held_events.c.connection_id, held_events.c.source_id, held_events.c.revision)
+    found = select(*place).join(held_sets, held_sets.c.id == held_events.c.set_id)
+    found = found.where(held_events.c.connection_id == connection_id, held_sets.c.state == "held")
+    found = found.where(bulk.among(tx, held_events.c.source_id, source_ids))
+    return {(row[0], row[1], row[2]) for row in tx.execute(found)}
+
+
+def comes_first(tx: Connection, number: int) -> int | None:
+    """The first change set that waits as well, and that holds an earlier event of a deal of this one; None mostly."""
+    mine = held_events.alias()
+    same = (mine.c.connection_id == held_events.c.connection_id) & (mine.c.source_id == held_events.c.source_id)
+    found = select(func.min(held_events.c.set_id)).join(held_sets, held_sets.c.id == held_events.c.set_id)
+    found = found.join(mine, same & (mine.c.revision > held_events.c.revision))
+    return tx.execute(
+        found.where(mine.c.set_id == number, held_sets.c.state == "held", held_sets.c.id != number)
+    ).scalar()
+
+
 def tally(tx: Connection, number: int) -> dict[str, int]:
     """How many events of each type a change set has."""
     found = select(events.c.event_type, func.count()).join(held_events, _same_event())

@@ -14,6 +14,7 @@ from pipeline.held import discard_held, list_held, release_held, show_held
 from pipeline.invariants import doctor
 from pipeline.publish import publish
 from pipeline.pull import pull
+from pipeline.redrive import retry_parked
 from pipeline.schedule import Due, due
 from pipeline.status import status
 from pipeline.sweep import sweep
@@ -299,3 +300,45 @@ def test_an_event_that_the_ledger_refused_stays_parked_when_its_set_is_released(
         )
     release_held(published, one["id"], ANN)
     assert publish(published).published == 6
+
+
+def test_an_event_that_the_ledger_refused_is_retried_but_not_sent_before_its_set_is_decided(
+    published: App, crm: PlanhatSimulator
+):
+    """It was sent, and refused, before the run had deleted too much: then it was held with the rest."""
+    moody = published.ledger = Moody()
+    lose(published, crm, 7)
+    edited = crm.ids()[0]
+    crm.edit(edited, total=77)
+    moody.refuse = {f"{NAME}:{edited}"}
+
+    def sending(_):
+        publish(published)
+
+    sweep(published, NAME, progress=sending)
+    (one,) = list_held(published)
+    assert (one["events"], len(moody.sent)) == (8, 1)
+    moody.refuse = set()
+    retry_parked(published, None, NAME, operator=ANN)
+    assert publish(published).published == 0
+    release_held(published, one["id"], ANN)
+    assert publish(published).published == 8
+
+
+def test_of_two_sets_with_the_same_deals_the_earlier_one_is_decided_first(published: App, crm: PlanhatSimulator):
+    """Else the deal would be put back to a state that is itself discarded afterwards, and that would be sent."""
+    before = ledger_states(published)
+    lose(published, crm, 7)
+    edited = crm.ids()[0]
+    crm.edit(edited, total=77)
+    sweep(published, NAME)
+    assert edited in lose(published, crm, 7)
+    sweep(published, NAME)
+    first, second = [one["id"] for one in list_held(published)]
+    with pytest.raises(Unknown, match=f"change set {first} holds earlier events"):
+        discard_held(published, second, ANN)
+    for number in (first, second):
+        discard_held(published, number, ANN)
+    publish(published)
+    assert ledger_states(published) == before == projected(published)
+    assert sound(published)
