@@ -52,7 +52,9 @@ class Webhooks:
     `timestamp_header`, or with `leadlex` the one inside the body. `delivery_header` names a delivery for good; where it
     is empty, or changes with every attempt, the digest of the signed bytes does.
 
-    `hear` reads a verified body. It raises `ValueError` for one that is not as the contract says.
+    `hear` reads a verified body. It raises `ValueError` for one that is not as the contract says. `tells_workspace` and
+    `tells_time` promise that what it hears of a delivery bears `workspace` and `said_at`: without the first, no
+    delivery can be held against a connection's `workspace_id`, without the second none is bounded by `leadlex`.
     """
 
     scheme: Scheme
@@ -64,3 +66,5 @@ class Webhooks:
     signed: Signed = "body"
     past: timedelta | None = None
     ahead: timedelta | None = None
+    tells_workspace: bool = False
+    tells_time: bool = False

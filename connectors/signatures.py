@@ -62,15 +62,15 @@ class Verifier:
         self._carrier = (rules.header if rules.scheme == "header" else rules.signature_header).lower().encode()
         self._time = rules.timestamp_header.lower().encode()
         self._delivery = rules.delivery_header.lower().encode()
-        evidence = () if rules.scheme == "header" else (self._carrier,)
-        self.kept_headers = frozenset({b"content-type", b"user-agent", self._time, self._delivery, *evidence} - {b""})
-        if not self._carrier:
-            key = "header" if rules.scheme == "header" else "signature_header"
-            raise ValueError(f"scheme {rules.scheme!r} needs {key}: the header that the sender proves itself with")
-        if rules.scheme == "hmac" and rules.signed == "timestamp.body" and not self._time:
-            raise ValueError("signed = 'timestamp.body' needs timestamp_header: the header that bears the time")
+        kept = {b"content-type", b"user-agent", self._time, self._delivery, self._carrier}
+        self.kept_headers = frozenset(kept - {b"", self._carrier if rules.scheme == "header" else b""})
+        hold(rules, workspace is not None)
         if not self._secrets or not all(self._secrets):
             raise ValueError("a secret is empty: anybody could sign with it")
+        if rules.scheme == "header" and any(secret != secret.strip(b" \t") for secret in self._secrets):
+            raise ValueError(
+                "a secret begins or ends with a blank, which no header can bear; take it away on both sides"
+            )
 
     @property
     def reads_body(self) -> bool:
@@ -158,6 +158,36 @@ def _mac(keyed: HMAC, signed: bytes) -> bytes:
     mac = keyed.copy()
     mac.update(signed)
     return mac.digest()
+
+
+def hold(rules: Webhooks, workspace: bool) -> None:
+    """Whether any delivery could ever prove itself under these rules, with or without a `workspace_id` to be held
+    against. Raises `ValueError` saying which key to mend.
+    """
+    key = "header" if rules.scheme == "header" else "signature_header"
+    carrier = rules.header if rules.scheme == "header" else rules.signature_header
+    if not carrier:
+        raise ValueError(f"scheme {rules.scheme!r} needs {key}: the header that the sender proves itself with")
+    if rules.scheme == "hmac" and rules.signed == "timestamp.body" and not rules.timestamp_header:
+        raise ValueError("signed = 'timestamp.body' needs timestamp_header: the header that bears the time")
+    for other in ("timestamp_header", "delivery_header"):
+        if getattr(rules, other).lower() == carrier.lower() and other not in idle(rules):
+            raise ValueError(f"{other} and {key} name one header, {carrier[:64]!r}; it can bear one of them")
+    if rules.scheme == "leadlex" and not rules.tells_time:
+        raise ValueError("scheme 'leadlex' bounds the time inside the body, and deliveries of this source bear none")
+    if workspace and not rules.tells_workspace:
+        raise ValueError("deliveries of this source do not say which workspace they come from; remove workspace_id")
+
+
+def idle(rules: Webhooks) -> frozenset[str]:
+    """The settings of a connection's webhook that decide nothing under these rules."""
+    if rules.scheme == "header":
+        return frozenset({"signature_header", "timestamp_header", "signed", "tolerance"})
+    if rules.scheme == "leadlex":
+        return frozenset({"header", "timestamp_header", "signed"})
+    if rules.signed == "body":
+        return frozenset({"header", "timestamp_header", "tolerance"})
+    return frozenset({"header"} if rules.timestamp_header else {"header", "tolerance"})
 
 
 def tolerating(rules: Webhooks, tolerance: timedelta) -> tuple[timedelta, timedelta | None]:

@@ -1,8 +1,11 @@
-"""Webhooks: `POST /webhooks/{connection}`, a plain ASGI application that answers 202 once the bytes are committed."""
+"""Webhooks: `POST /webhooks/{connection}`, or `/{segment}` behind it where a connection keeps its address to itself: a
+plain ASGI application that answers 202 once the bytes are committed."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -57,7 +60,8 @@ class Webhooks:
     def __init__(
         self, doors: Mapping[str, Door], store: Store, rung: Callable[[set[str]], None], counting: Counting
     ) -> None:
-        self._doors = {PATH + name: door for name, door in doors.items()}
+        self._key = secrets.token_bytes(32)
+        self._doors = {self._place(PATH + place): door for door in doors.values() for place in door.places()}
         self._names = {door.connection_id: name for name, door in doors.items()}
         self._rung = rung
         self._counting = counting
@@ -69,7 +73,7 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery."""
-        door = self._doors.get(scope["path"])
+        door = self._doors.get(self._place(scope["path"]))
         try:
             if door is None:
                 raise _Refusal(404, "unrouted")
@@ -95,6 +99,12 @@ class Webhooks:
     def close(self) -> None:
         """Commit what is under way, then receive nothing more."""
         self._intake.close()
+
+    def _place(self, path: str) -> bytes:
+        """An address as it is looked up: a segment nobody should guess is compared by a digest that nobody can choose,
+        so how long a refusal takes tells nothing, and an address is right as a whole or unknown.
+        """
+        return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32).digest()
 
     def _admitted(self, door: Door, headers: Headers, body: bytes) -> Delivery:
         try:

@@ -74,7 +74,7 @@ def _known(error: dict[str, Any], keys: list[str]) -> list[str]:
 
 
 def _found(error: dict[str, Any], keys: list[str]) -> str:
-    if any(telling(key) for key in keys) or keys[-1:] == ["secrets"]:
+    if any(telling(key) for key in keys) or keys[-1:] in (["secrets"], ["path_segments"]):
         return "the value does not fit"
     value = error.get("input")
     if isinstance(value, dict):

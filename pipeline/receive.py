@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
 
@@ -14,9 +15,8 @@ import msgspec
 import structlog
 from sqlalchemy import Connection as Database
 
-from connectors.hints import Webhooks
 from connectors.registry import source as source_named
-from connectors.signatures import Headers, Reason, Unproven, Verifier, tolerating
+from connectors.signatures import Headers, Reason, Unproven, Verifier
 from ledger.beside import Beside
 from ledger.waiting import Waiting
 from pipeline.faults import SettingsError, StoreUnavailable
@@ -42,17 +42,24 @@ AGAIN_WITHIN_S = 1.0
 Outcome: TypeAlias = Literal["accepted", "known", "failed"]
 """`accepted` and `known` deliveries are in the inbox for good; of a `failed` one nothing may be said to be kept."""
 
+_SEGMENT = re.compile(r"[A-Za-z0-9_-]{24,200}", re.ASCII)
+
 _headers_json = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where the deliveries of one connection come in."""
+    """Where the deliveries of one connection come in: at its name, or with `segments` at its name and any of them."""
 
     connection: str
     connection_id: int
     verifier: Verifier
     signed: bool
+    segments: tuple[str, ...] = field(default=(), repr=False)
+
+    def places(self) -> list[str]:
+        """What stands behind `/webhooks/` in an address at which deliveries are taken: as secret as a segment is."""
+        return [f"{self.connection}/{segment}" for segment in self.segments] or [self.connection]
 
     def admit(self, headers: Headers, body: bytes, at: float) -> Delivery:
         """The delivery as it goes into the inbox, received `at` (seconds since 1970). Raises `Unproven`.
@@ -74,30 +81,38 @@ def doors(app: App) -> dict[str, Door]:
     for name, settings in app.settings.connections.items():
         if settings.webhook is None:
             continue
-        rules = rules_of(source_named(settings.source).webhooks, settings.webhook)
+        declared = source_named(settings.source).webhooks
+        rules = settings.webhook.over(declared)
+        if without := settings.webhook.without_effect(declared):
+            log.warning("webhook.without_effect", connection=name, settings=without)
         secrets = [secret.reveal() for secret in settings.webhook.secrets]
         try:
             verifier = Verifier(rules, secrets, name, settings.webhook.workspace_id)
+            segments = segments_of(settings.webhook)
         except ValueError as error:
             problems.append(f"connections.{name}.webhook: {error}")
             continue
         with app.store.write() as tx:
             row = connections.enrol(tx, name, settings.source)
-        found[name] = Door(name, row.id, verifier, signed=rules.scheme != "header")
+        found[name] = Door(name, row.id, verifier, signed=rules.scheme != "header", segments=segments)
     if problems:
         raise SettingsError(problems)
     return found
 
 
-def rules_of(rules: Webhooks, chosen: Webhook) -> Webhooks:
-    """How a connection's deliveries are verified: as its source's are, but for what its settings say."""
-    keys = ("scheme", "header", "signature_header", "timestamp_header", "delivery_header", "signed")
-    said = {key: getattr(chosen, key) for key in keys if getattr(chosen, key) is not None}
-    rules = replace(rules, **said)
-    if chosen.tolerance is None:
-        return rules
-    past, ahead = tolerating(rules, chosen.tolerance)
-    return replace(rules, past=past, ahead=ahead)
+def segments_of(webhook: Webhook) -> tuple[str, ...]:
+    """The segments that an address must bear, none where the connection's name alone will do.
+
+    Raises `ValueError` for one that can be guessed, or that an address would bear otherwise than it is written, and
+    `SettingsError` for one that is not there.
+    """
+    segments = tuple(secret.reveal() for secret in webhook.path_segments)
+    if not all(map(_SEGMENT.fullmatch, segments)):
+        raise ValueError(
+            "a path segment must be 24 to 200 letters, digits, - or _ and nobody's to guess; "
+            "make one with `openssl rand -hex 24`"
+        )
+    return segments
 
 
 Settled: TypeAlias = Callable[[Sequence[tuple[Any, Delivery, Outcome]]], None]

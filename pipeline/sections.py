@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, model_validator
 
+from connectors.hints import Webhooks
 from connectors.registry import names
+from connectors.signatures import idle, tolerating
 from connectors.source import Options
 from connectors.times import Duration
 from ledger.choices import MAX_WAITING, Choices
@@ -25,6 +28,11 @@ _OF_KIND = {
     "embedded": {"conflict_status", "state_merge", "hide_deleted", "limit_over_max", "max_waiting"},
 }
 """Keys of `[ledger]` that only one kind of ledger knows."""
+
+_OF_WEBHOOKS = ("scheme", "header", "signature_header", "timestamp_header", "delivery_header", "signed")
+"""Keys of a connection's webhook that take the place of what its source declares."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
 CREDENTIALS = ("token", "client_id", "client_secret")
 
@@ -72,6 +80,12 @@ def _api_token(value: Any, info: ValidationInfo) -> ApiToken:
     return ApiToken(name.strip(), secret, read_only)
 
 
+def _header_name(value: Any) -> str:
+    if isinstance(value, str) and len(value) <= 256 and _TOKEN.fullmatch(value):
+        return str(value)
+    raise ValueError('write the name of a header without a colon or a blank, like "X-Signature"')
+
+
 def _currency(value: Any) -> str:
     from deals.money import currency_code
 
@@ -91,6 +105,7 @@ def _source(value: Any) -> str:
 SecretSetting: TypeAlias = Annotated[Secret, PlainValidator(_secret)]
 Currency: TypeAlias = Annotated[str, PlainValidator(_currency)]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=1000)]
+HeaderName: TypeAlias = Annotated[str, PlainValidator(_header_name)]
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
 Prefix: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Interval: TypeAlias = Annotated[Duration, Field(ge=timedelta(seconds=1))]
@@ -185,18 +200,33 @@ class Webhook(_Strict):
     """`[connections.NAME.webhook]`: how deliveries are told from forgeries; any one of `secrets` verifies.
 
     What is not set is as the source's own contract says, see `connectors.hints.Webhooks`. `tolerance` bounds the signed
-    time. With `workspace_id`, a delivery must say that it comes from there.
+    time. With `workspace_id`, a delivery must say that it comes from there. With `path_segments`, deliveries are taken
+    at `/webhooks/NAME/SEGMENT` for any one of them, and nowhere else.
     """
 
     secrets: list[SecretSetting] = Field(min_length=1, max_length=10)
+    path_segments: list[SecretSetting] = Field(default=[], max_length=10)
     scheme: Literal["hmac", "header", "leadlex"] | None = None
-    header: Text | None = None
-    signature_header: Text | None = None
-    timestamp_header: Text | None = None
-    delivery_header: Text | None = None
+    header: HeaderName | None = None
+    signature_header: HeaderName | None = None
+    timestamp_header: HeaderName | None = None
+    delivery_header: HeaderName | None = None
     signed: Literal["body", "timestamp.body", "auto"] | None = None
     tolerance: Interval | None = None
     workspace_id: Text | None = None
+
+    def over(self, declared: Webhooks) -> Webhooks:
+        """How deliveries are verified: as the source declares it, but for what is set here."""
+        said = {key: getattr(self, key) for key in _OF_WEBHOOKS if getattr(self, key) is not None}
+        rules = replace(declared, **said)
+        if self.tolerance is None:
+            return rules
+        past, ahead = tolerating(rules, self.tolerance)
+        return replace(rules, past=past, ahead=ahead)
+
+    def without_effect(self, declared: Webhooks) -> list[str]:
+        """The keys that are set here and decide nothing."""
+        return sorted(self.model_fields_set & idle(self.over(declared)))
 
 
 class Connection(_Strict):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from connectors.registry import names
 from connectors.registry import source as source_named
+from connectors.signatures import hold
 from connectors.source import Options, Source
 from pipeline.faults import SettingsError
 from pipeline.overrides import Override, applied, overrides
@@ -119,6 +120,7 @@ def _validated(
         )
     except ValidationError as error:
         return None, [*_errors(error), *wrong]
+    wrong += _webhooks(settings)
     return (None, wrong) if wrong else (settings, [])
 
 
@@ -141,6 +143,18 @@ def _owners(table: Mapping[str, Any], source: Source | None, place: tuple[str, .
         right = 'write "source_id", or name them in a table: { file = "owners.csv" }'
         problem = f"{source.name} shows no e-mail address of its users; {right}"
         yield {"type": "value_error", "loc": place, "msg": problem, "input": None}
+
+
+def _webhooks(settings: Settings) -> Iterator[_Error]:
+    """A webhook under whose settings no delivery could ever prove itself would look like a source that is silent."""
+    for name, connection in settings.connections.items():
+        if (webhook := connection.webhook) is None:
+            continue
+        try:
+            hold(webhook.over(source_named(connection.source).webhooks), webhook.workspace_id is not None)
+        except ValueError as error:
+            place = ("connections", name, "webhook")
+            yield {"type": "value_error", "loc": place, "msg": str(error), "input": None}
 
 
 def _options(given: Any, source: Source | None, place: tuple[str, ...]) -> tuple[Options, list[_Error]]:
@@ -173,3 +187,5 @@ def _secrets(settings: Settings) -> Iterator[tuple[str, Secret]]:
                 yield f"connections.{name}.{key}", value
         for number, secret in enumerate(connection.webhook.secrets if connection.webhook else ()):
             yield f"connections.{name}.webhook.secrets[{number}]", secret
+        for number, secret in enumerate(connection.webhook.path_segments if connection.webhook else ()):
+            yield f"connections.{name}.webhook.path_segments[{number}]", secret

@@ -58,4 +58,6 @@ WEBHOOKS = Webhooks(
     signed="auto",
     past=_TOLERANCE,
     ahead=_TOLERANCE,
+    tells_workspace=True,
+    tells_time=True,
 )

@@ -90,6 +90,8 @@ WEBHOOKS = Webhooks(
     signed="body",
     past=timedelta(hours=24),
     ahead=timedelta(minutes=10),
+    tells_workspace=True,
+    tells_time=True,
 )
 """The time in the signed body counts, not the header's. The delivery id changes with every attempt, so the digest of
 the body is what names a delivery (section 13)."""

@@ -49,5 +49,6 @@ WEBHOOKS = Webhooks(
     signed="timestamp.body",
     past=TOLERANCE,
     ahead=TOLERANCE,
+    tells_time=True,
 )
 """The time is signed with the body; the relay's delivery id stays the same when it tries again."""

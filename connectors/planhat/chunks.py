@@ -72,6 +72,8 @@ class Parts:
         end = marks.first(lambda id_: high is not None and id_ >= high)
         stride = chunk_rows((end - first) * size, size) // size
         edges = list(range(first, end, stride))
+        if not edges:
+            return  # the first deal comes after the range
         starts = [marks.at(edge) for edge in edges]
         mixed = any(one is None or other is None or one >= other for one, other in pairwise(starts))
         if mixed or not marks.ordered:

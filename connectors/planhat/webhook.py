@@ -35,5 +35,5 @@ def hear(body: bytes) -> Heard:
     return Heard(event, (hint,) if said.id not in ("", "undefined") else (), workspace=said.tenant)
 
 
-WEBHOOKS = Webhooks(scheme="header", header="X-Planhat-Secret", hear=hear)
+WEBHOOKS = Webhooks(scheme="header", header="X-Planhat-Secret", hear=hear, tells_workspace=True)
 """No signature, no time, no delivery id: a secret header, and the digest of the body as the delivery's name."""

@@ -69,6 +69,17 @@ def test_each_kind_of_write_is_a_hint_at_its_deal(world: Worlds, source: Source)
 
 
 @every_source
+def test_every_delivery_tells_of_its_workspace_and_its_time_as_the_source_declares(world: Worlds, source: Source):
+    one = world(source)
+    box = Inbox(one)
+    deal = one.crm.new_deal(amount=Decimal(5), stage=one.crm.stages[0])
+    one.crm.set_stage(deal, one.crm.stages[-2])
+    one.crm.delete(deal)
+    told = {(heard.workspace is not None, heard.said_at is not None) for heard in box.heard()}
+    assert told == {(source.webhooks.tells_workspace, source.webhooks.tells_time)}
+
+
+@every_source
 def test_the_version_in_a_hint_is_that_of_the_record(world: Worlds, source: Source):
     one = world(source)
     inbox, reader = Inbox(one), one.open_reader()

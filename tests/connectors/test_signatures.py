@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.hints import Heard, Webhooks
-from connectors.signatures import Unproven, Verifier, tolerating
+from connectors.signatures import Unproven, Verifier, hold, idle, tolerating
 
 NOW = 1_780_000_000.0
 BODY = '{"id":"0b9f6f0e","stage":"Verhandlung – größer"}'.encode()
@@ -24,13 +24,15 @@ def hears(body: bytes) -> Heard:
     return Heard("deal.updated")
 
 
-PLANHAT = Webhooks(scheme="header", header="X-Planhat-Secret", hear=hears)
+PLANHAT = Webhooks(scheme="header", header="X-Planhat-Secret", hear=hears, tells_workspace=True)
 LEADLEX = Webhooks(
     scheme="leadlex",
     signature_header="X-LeadLex-Signature",
     hear=hears,
     past=timedelta(hours=24),
     ahead=timedelta(minutes=10),
+    tells_workspace=True,
+    tells_time=True,
 )
 CPOD = Webhooks(
     scheme="hmac",
@@ -250,6 +252,7 @@ def test_only_a_name_with_an_id_or_a_signed_time_lasts():
 
 def test_no_header_that_is_a_secret_is_kept():
     assert verifier(PLANHAT).kept_headers == {b"content-type", b"user-agent"}
+    assert verifier(replace(PLANHAT, header="User-Agent")).kept_headers == {b"content-type"}
     assert verifier(MONACO).kept_headers >= {b"x-monaco-signature", b"x-monaco-timestamp", b"x-monaco-delivery-id"}
 
 
@@ -262,11 +265,58 @@ def test_no_header_that_is_a_secret_is_kept():
         (PLANHAT, [""], "empty"),
         (PLANHAT, ["good", ""], "empty"),
         (PLANHAT, [], "empty"),
+        (PLANHAT, ["good", "one "], "blank"),
+        (replace(PLANHAT, delivery_header="x-planhat-secret"), ["s"], "delivery_header and header name one header"),
+        (replace(CPOD, delivery_header="X-CPOD-Signature"), ["s"], "one header, 'X-Cpod-Signature'"),
+        (replace(MONACO, timestamp_header="X-Monaco-Signature"), ["s"], "timestamp_header and signature_header"),
+        (replace(LEADLEX, tells_time=False), ["s"], "bear none"),
     ],
 )
 def test_rules_under_which_nothing_or_anything_would_verify_are_refused(rules: Webhooks, secrets: list[str], says: str):
     with pytest.raises(ValueError, match=says):
         Verifier(rules, secrets, "eu")
+
+
+def test_a_workspace_is_held_only_against_deliveries_that_tell_of_one():
+    for rules in (PLANHAT, LEADLEX):
+        hold(rules, workspace=True)
+    for rules in (CPOD, MONACO):
+        hold(rules, workspace=False)
+        with pytest.raises(ValueError, match="remove workspace_id"):
+            hold(rules, workspace=True)
+        with pytest.raises(ValueError, match="remove workspace_id"):
+            verifier(rules, workspace="ours")
+
+
+def test_a_blank_around_a_secret_that_signs_is_part_of_it():
+    verifier(LEADLEX, " first ").verify(headers(x_leadlex_signature=mac(BODY, " first ").hex()), BODY, NOW)
+
+
+@pytest.mark.parametrize(
+    ("rules", "decides_nothing"),
+    [
+        (PLANHAT, {"signature_header", "timestamp_header", "signed", "tolerance"}),
+        (LEADLEX, {"header", "timestamp_header", "signed"}),
+        (CPOD, {"header"}),
+        (MONACO, {"header"}),
+        (replace(CPOD, signed="body"), {"header", "timestamp_header", "tolerance"}),
+        (replace(CPOD, timestamp_header=""), {"header", "tolerance"}),
+    ],
+)
+def test_what_decides_nothing_under_a_scheme_is_known(rules: Webhooks, decides_nothing: set[str]):
+    """Whatever it is set to, the same deliveries are believed, under the same names."""
+    assert idle(rules) == decides_nothing
+    genuine = {
+        "header": headers(x_planhat_secret="first"),
+        "leadlex": headers(x_leadlex_signature=mac(BODY).hex()),
+        "hmac": headers(x_cpod_signature=mac(BODY).hex()) if rules is not MONACO else relayed(str(int(NOW))),
+    }[rules.scheme]
+    other = {"header": "X-Other", "signature_header": "X-Other", "timestamp_header": "X-Other", "signed": "auto"}
+    changed = {key: other[key] for key in decides_nothing - {"tolerance"} if rules.signed != "body" or key != "signed"}
+    if "tolerance" in decides_nothing:
+        changed |= {"past": timedelta(seconds=1), "ahead": timedelta(seconds=1)}
+    here, there = verifier(rules), verifier(replace(rules, **changed))  # type: ignore[arg-type]
+    assert here.verify(genuine, BODY, NOW) == there.verify(genuine, BODY, NOW)
 
 
 def test_a_tolerance_means_both_ways_but_for_a_time_inside_the_body():

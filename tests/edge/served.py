@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 SECRET = "hook-canary-4711/+x"
+SEGMENTS = ("path-canary-" + "7" * 24, "path-canary-next-" + "Z" * 24)
 CONFIG = """\
 [store]
 url = "{store}"
@@ -35,6 +36,13 @@ token = {{ env = "PLANHAT_TOKEN" }}
 scheme = "hmac"
 signature_header = "X-Signature"
 secrets = [{{ env = "HOOK_SECRET" }}]
+[connections.private]
+source = "planhat"
+base_url = "{crm}"
+token = {{ env = "PLANHAT_TOKEN" }}
+[connections.private.webhook]
+secrets = [{{ env = "HOOK_SECRET" }}]
+path_segments = [{{ env = "HOOK_PATH" }}, {{ env = "HOOK_PATH_NEXT" }}]
 [connections.deaf]
 source = "planhat"
 base_url = "{crm}"
@@ -48,6 +56,7 @@ class Server:
     def __init__(self, folder: Path, token: str) -> None:
         command = [str(Path(sys.executable).parent / "dealsync"), "serve", "--port", "0"]
         environ = {**os.environ, "PLANHAT_TOKEN": token, "HOOK_SECRET": SECRET, "DEALSYNC_LOG_LEVEL": "debug"}
+        environ |= dict(zip(("HOOK_PATH", "HOOK_PATH_NEXT"), SEGMENTS, strict=True))
         self._log = folder / f"serve-{time.monotonic_ns()}.log"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(

@@ -136,6 +136,40 @@ def test_check_tries_every_connection_and_ends_by_the_first_trouble(
     assert "wrong-canary-2" not in refused.out
 
 
+def test_check_says_which_address_to_paste_and_never_its_secret_part(
+    cli: Cli, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plain = configured.read_text()
+    hook = "[connections.planhat.webhook]\nsecrets = [{ env = 'HOOK_SECRET' }]\n"
+    configured.write_text(plain + hook)
+    assert "ok   planhat: webhook: the source sends its deliveries to https://YOUR-HOST/webhooks/planhat\n" in (
+        cli("check").out
+    )
+    configured.write_text(
+        f"{plain}{hook}tolerance = '5m'\npath_segments = [{{ env = 'HOOK_PATH' }}, {{ file = 'next' }}]\n"
+    )
+    absent = cli("check")
+    assert absent.code == 3
+    assert "path_segments[0]: the environment variable HOOK_PATH is not set" in absent.out
+    segments = ("path-canary-" + "q" * 24, "path-canary-" + "w" * 24)
+    monkeypatch.setenv("HOOK_PATH", segments[0])
+    (tmp_path / "next").write_text(segments[1] + "\n")
+    well = cli("check", "--json")
+    (told,) = [one["message"] for one in well.document["findings"] if one["what"] == "webhook"]
+    assert told == (
+        "the source sends its deliveries to https://YOUR-HOST/webhooks/planhat/SEGMENT, where SEGMENT is what the "
+        f"variable HOOK_PATH or the file {tmp_path / 'next'} holds; "
+        "of its settings, tolerance can go: nothing is decided by it here"
+    )
+    for ended in (well, cli("check"), cli("status", "--json"), cli("status"), cli("doctor")):
+        assert ended.code == 0
+        assert "canary" not in ended.out + ended.err
+    monkeypatch.setenv("HOOK_PATH", "short-canary")
+    refused = cli("check")
+    assert (refused.code, "canary" in refused.out + refused.err) == (3, False)
+    assert "a path segment must be 24 to 200 letters" in refused.out
+
+
 def test_check_of_an_empty_configuration_says_so(cli: Cli, tmp_path: Path):
     (tmp_path / "dealsync.toml").write_text("")
     ended = cli("check")

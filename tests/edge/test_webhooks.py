@@ -23,7 +23,7 @@ from ledger.engine import connect
 from pipeline import settings
 from pipeline.wiring import migrate
 from tests.edge.conftest import TOKEN
-from tests.edge.served import CONFIG, SECRET, Server, serving
+from tests.edge.served import CONFIG, SECRET, SEGMENTS, Server, serving
 
 
 def saying(number: int) -> bytes:
@@ -63,6 +63,7 @@ def server(folder: Path, store: str) -> Iterator[Server]:
     with serving(folder, store) as server:
         yield server
         assert SECRET not in server.log()
+        assert not any(segment in server.log() for segment in SEGMENTS)
         assert "Traceback" not in server.log()
 
 
@@ -121,6 +122,61 @@ def test_what_is_refused_is_told_why_by_a_number_and_is_kept_nowhere(
     assert answer.status_code == status  # type: ignore[attr-defined]
     assert list(answer.json()) == ["error"]  # type: ignore[attr-defined]
     assert in_inbox(store) == before
+
+
+@pytest.mark.parametrize("segment", SEGMENTS)
+def test_an_address_that_a_connection_keeps_to_itself_takes_its_deliveries(server: Server, store: str, segment: str):
+    body = saying(21 + SEGMENTS.index(segment))
+    answer = server.post(body, f"private/{segment}")
+    assert (answer.status_code, in_inbox(store)[answer.json()["delivery"]]) == (202, body)
+    assert server.post(body, f"private/{segment}", X_Planhat_Secret="guess").status_code == 401
+    assert server.http.get(f"/webhooks/private/{segment}").status_code == 405
+    told = server.http.get("/metrics").text
+    assert 'dealsync_deliveries_total{connection="private",outcome="accepted"}' in told
+    assert "canary" not in told
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "private",
+        "private/",
+        f"private/{SEGMENTS[0][:-1]}",
+        f"private/{SEGMENTS[0]}x",
+        f"private/{SEGMENTS[0]}/",
+        f"private/{SEGMENTS[0].upper()}",
+        f"private//{SEGMENTS[0]}",
+        f"private/{SEGMENTS[0]}%00",
+        f"private/{SEGMENTS[0]}/{SEGMENTS[1]}",
+        f"/private/{SEGMENTS[0]}",
+        f"planhat/{SEGMENTS[0]}",
+        f"nobody/{SEGMENTS[0]}",
+        SEGMENTS[0],
+        "private/%FF%FE",
+        "private/" + "x" * 5000,
+    ],
+)
+def test_any_other_address_is_answered_as_if_there_were_no_such_connection(server: Server, store: str, place: str):
+    """Whatever the request is: with the secret, without it, no POST, too large, no JSON."""
+    before = in_inbox(store)
+    url, json_type = f"/webhooks/{place}", {"Content-Type": "application/json"}
+    for ask in (
+        lambda to: server.http.post(to, content=saying(9), headers={"X-Planhat-Secret": SECRET, **json_type}),
+        lambda to: server.http.post(to, content=saying(9), headers=json_type),
+        lambda to: server.http.get(to),
+        lambda to: server.http.post(to, content=b"x", headers={"Content-Type": "text/plain"}),
+        lambda to: server.http.post(to, content=b"x", headers={**json_type, "Content-Encoding": "gzip"}),
+        lambda to: server.http.post(to, content=b"x" * (1024 * 1024 + 1), headers=json_type),
+    ):
+        here, nowhere = ask(url), ask("/webhooks/nobody")
+        assert (here.status_code, here.content) == (nowhere.status_code, nowhere.content)
+        assert here.status_code == 404
+        assert [name for name in here.headers if name != "date"] == [name for name in nowhere.headers if name != "date"]
+    assert in_inbox(store) == before
+    refused = [line for line in server.http.get("/metrics").text.splitlines() if 'reason="unrouted"' in line]
+    assert [line.partition("}")[0] for line in refused] == [
+        'dealsync_deliveries_refused_total{connection="",reason="unrouted"'
+    ]
 
 
 def test_a_body_that_comes_in_pieces_is_one_body(server: Server, store: str):

@@ -19,7 +19,7 @@ from connectors.planhat.simulator import PlanhatSimulator
 from connectors.signatures import Unproven
 from pipeline import receive, settings
 from pipeline.faults import SettingsError
-from pipeline.receive import Delivery, Intake, Outcome, doors, rules_of
+from pipeline.receive import Delivery, Intake, Outcome, doors
 from pipeline.sections import Webhook
 from pipeline.wiring import App, migrate, open_app
 from tests.pipeline.delivering import WEBHOOK, states
@@ -231,15 +231,60 @@ def test_a_connection_may_choose_another_scheme_than_its_source_has(tmp_path: Pa
 
 
 def test_a_scheme_that_could_verify_nothing_is_told_before_anybody_waits_for_deliveries(tmp_path: Path):
-    config = loaded(tmp_path, 'scheme = "hmac"')
+    with pytest.raises(SettingsError, match=r"connections\.eu\.webhook.*signature_header"):
+        loaded(tmp_path, 'scheme = "hmac"')
+
+
+def test_a_secret_that_no_header_can_bear_is_told_where_it_is_first_read(tmp_path: Path):
+    config = loaded(tmp_path, "", {"OLD": "old "})
     migrate(config)
-    with open_app(config) as app, pytest.raises(SettingsError, match=r"connections\.eu\.webhook.*signature_header"):
+    with open_app(config) as app, pytest.raises(SettingsError, match=r"connections\.eu\.webhook.*blank") as told:
+        doors(app)
+    assert "old" not in str(told.value)
+
+
+SEGMENTS = {"PATH_A": "segment-canary-" + "a" * 20, "PATH_B": "segment-canary-" + "B" * 20}
+PRIVATE = 'path_segments = [{ env = "PATH_A" }, { env = "PATH_B" }]'
+
+
+def test_a_door_is_where_its_name_and_any_of_its_segments_lead_and_shows_none_of_them(tmp_path: Path):
+    config = loaded(tmp_path, PRIVATE, SEGMENTS)
+    migrate(config)
+    with open_app(config) as app:
+        door = doors(app)["eu"]
+    assert door.places() == [f"eu/{segment}" for segment in SEGMENTS.values()]
+    assert "canary" not in repr(door)
+    assert "canary" not in repr(config)
+    with open_app(loaded(tmp_path, "")) as app:
+        assert doors(app)["eu"].places() == ["eu"]
+
+
+@pytest.mark.parametrize(
+    "segment",
+    ["canary-" + "a" * 16, "canary-" + "a" * 194, "canary-/" + "a" * 24, "canary-%" + "41" * 12, "canary-é" + "a" * 24,
+     "canary-." + "a" * 24, "canary- " + "a" * 24, "canary-?" + "a" * 24],
+)  # fmt: skip
+def test_a_segment_that_can_be_guessed_or_is_not_plain_in_an_address_is_refused_unshown(tmp_path: Path, segment: str):
+    config = loaded(tmp_path, PRIVATE, {**SEGMENTS, "PATH_B": segment})
+    migrate(config)
+    with open_app(config) as app, pytest.raises(SettingsError, match=r"connections\.eu\.webhook.*24 to 200") as told:
+        doors(app)
+    assert "canary" not in str(told.value)
+
+
+def test_a_segment_that_is_not_there_names_its_key_and_its_variable(tmp_path: Path):
+    config = loaded(tmp_path, PRIVATE, {"PATH_A": SEGMENTS["PATH_A"]})
+    migrate(config)
+    with (
+        open_app(config) as app,
+        pytest.raises(SettingsError, match=r"eu\.webhook\.path_segments\[1\]:.*PATH_B is not"),
+    ):
         doors(app)
 
 
 def test_a_tolerance_replaces_the_window_of_the_source(tmp_path: Path):
     webhook = loaded(tmp_path, 'tolerance = "90s"').connections["eu"].webhook
     assert isinstance(webhook, Webhook)
-    rules = rules_of(SOURCE.webhooks, webhook)
+    rules = webhook.over(SOURCE.webhooks)
     assert (rules.past, rules.ahead) == (timedelta(seconds=90), timedelta(seconds=90))
     assert (rules.scheme, rules.header) == ("header", "X-Planhat-Secret")

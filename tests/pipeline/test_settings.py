@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.registry import source as source_named
 from pipeline.faults import SettingsError, Unknown
 from pipeline.redaction import scrub
 from pipeline.settings import Settings, load
@@ -43,6 +44,7 @@ park_limit = 0.5
 account = "acme"
 [connections.planhat-eu.webhook]
 secrets = [{ env = "PLANHAT_HOOK_SECRET" }, { file = "hook" }]
+path_segments = [{ env = "PLANHAT_HOOK_PATH" }]
 scheme = "header"
 header = "X-Planhat-Secret"
 tolerance = "5m"
@@ -98,6 +100,7 @@ def test_every_key_arrives_under_its_name(write: Write):
     assert connection.rates.file == found.folder / "rates.csv"
     assert connection.webhook is not None
     assert len(connection.webhook.secrets) == 2
+    assert [one.env for one in connection.webhook.path_segments] == ["PLANHAT_HOOK_PATH"]
     assert connection.options.page_size == 500
     assert connection.options.amount_unit == "minor"
     assert found.folder == found.file.parent
@@ -171,6 +174,29 @@ def test_a_file_that_cannot_be_read_is_told_with_its_place(tmp_path: Path, conte
     assert str(file) in problem(file)
 
 
+HOOK = f"{SMALL}[connections.planhat-eu.webhook]\nsecrets = [{{ env = 'S' }}]\n"
+
+
+@pytest.mark.parametrize("source", ["planhat", "monaco", "leadlex", "cpod"])
+def test_a_workspace_is_refused_where_no_delivery_could_ever_tell_of_it(write: Write, source: str):
+    text = f"""
+[connections.crm]
+source = "{source}"
+base_url = "https://api.crm.example"
+token = {{ env = "TOKEN" }}
+options = {{ amount_unit = "major" }}
+webhook = {{ secrets = [{{ env = "S" }}], workspace_id = "ours" }}
+"""
+    if source_named(source).webhooks.tells_workspace:
+        assert load(write(text), {}).connections["crm"].webhook is not None
+    else:
+        assert problem(write(text)).endswith(
+            "connections.crm.webhook: deliveries of this source do not say which workspace they come from; "
+            "remove workspace_id"
+        )
+    assert source_named(source).webhooks.tells_workspace == (source != "monaco")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -202,6 +228,19 @@ def test_a_file_that_cannot_be_read_is_told_with_its_place(tmp_path: Path, conte
         (f'{SMALL}rates = {{ file = "x.csv" }}', 'currency_policy = "convert" need each other'),
         (f'{SMALL}client_id = "x"', "connections.planhat-eu: planhat takes no client_id; remove it"),
         (f"{SMALL}webhook = {{ secrets = [] }}", "webhook.secrets: the value does not fit; write at least one entry"),
+        (f"{HOOK}header = 'X-Secret:'", "webhook.header: write the name of a header without a colon or a blank"),
+        (f"{HOOK}delivery_header = ''", "webhook.delivery_header: write the name of a header"),
+        (f"{HOOK}delivery_header = 'x-planhat-secret'", "webhook: delivery_header and header name one header"),
+        (f"{HOOK}scheme = 'hmac'", "connections.planhat-eu.webhook: scheme 'hmac' needs signature_header"),
+        (
+            f"{HOOK}scheme = 'hmac'\nsignature_header = 'X-S'\nsigned = 'timestamp.body'",
+            "connections.planhat-eu.webhook: signed = 'timestamp.body' needs timestamp_header",
+        ),
+        (
+            f"{HOOK}scheme = 'leadlex'\nsignature_header = 'X-S'",
+            "connections.planhat-eu.webhook: scheme 'leadlex' bounds the time inside the body",
+        ),
+        (f"{HOOK}path_segments = {{ env = 'A' }}", "webhook.path_segments: the value does not fit; write a list"),
         (f"{SMALL}options = 3", "connections.planhat-eu.options: found 3; write a table"),
         (f"{SMALL}options = {{ page_sise = 1 }}", "options.page_sise: unknown key; did you mean 'page_size'?"),
         (
@@ -257,10 +296,15 @@ source = "planhat"
 base_url = "https://me:{CANARIES[1]}@api.planhat.com"
 token = ["{CANARIES[0]}"]
 tokn = "{CANARIES[4]}"
-webhook = {{ secrets = ["{CANARIES[1]}", {{ env = "{CANARIES[1]}" }}] }}
+webhook = {{ secrets = ["{CANARIES[1]}", {{ env = "{CANARIES[1]}" }}], path_segments = ["{CANARIES[2]}"] }}
+[connections.b]
+source = "planhat"
+base_url = "https://api.planhat.com"
+token = {{ env = "T" }}
+webhook = {{ secrets = [{{ env = "S" }}], path_segments = "{CANARIES[3]}" }}
 """
     told = "\n".join(problems(write(text), {"DEALSYNC__CONNECTIONS__A__WEBHOOK__HEADER": ""}))
-    assert told.count("a secret is not written into the configuration") == 3
+    assert told.count("a secret is not written into the configuration") == 4
     assert not [canary for canary in (*CANARIES, "p@ss-canary-4") if canary in told]
     for canary in CANARIES[:4]:
         assert scrub(f"seen {canary} again") == "seen [secret] again"
