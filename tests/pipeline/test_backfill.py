@@ -415,6 +415,11 @@ def test_an_empty_tenant_is_done_at_once(open_world: Callable[..., App]):
     assert (outcome.standing.state, outcome.standing.total, outcome.standing.percent) == ("done", 0, 100)
 
 
+def test_a_range_before_the_first_deal_is_done_at_once(app: App):
+    summary, stands = start(app, NAME, (None, "2001-01-01T00:00:00.000Z"))
+    assert (summary.read, stands.state) == (0, "done")
+
+
 def test_backfills_are_listed_in_pages_and_by_connection(app: App):
     for _ in range(3):
         start(app, NAME, ALL)
