@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge.cli.exits import DONE, PARKED, USAGE, Failed
 from edge.cli.operator import operator
-from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Limit, NoWait, OfConnection, Quiet
+from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, Limit, NoWait, OfConnection, Quiet, Why
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import counted, expectation, left, summary_line
 
@@ -50,6 +51,8 @@ def start(
     ] = False,
     give_up_after: GiveUpAfter = PATIENCE,
     no_wait: NoWait = False,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -63,9 +66,9 @@ def start(
 
     with terminal.app(give_up_after) as opened, _watching(terminal, title) as watch:
         if dry_run:
-            outcome = preview(opened, connection, window, watch=watch, operator=operator(None, None))
+            outcome = preview(opened, connection, window, watch=watch, operator=operator(who, why))
         else:
-            outcome = verb(opened, connection, window, wait=not no_wait, watch=watch, operator=operator(None, None))
+            outcome = verb(opened, connection, window, wait=not no_wait, watch=watch, operator=operator(who, why))
         currency = opened.settings.ledger.currency
     if dry_run:
         _expectation(terminal, outcome, currency)
@@ -78,6 +81,8 @@ def resume(
     number: Number,
     give_up_after: GiveUpAfter = PATIENCE,
     no_wait: NoWait = False,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -86,7 +91,7 @@ def resume(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.backfill import resume as verb
 
-    _carry_on(terminal, verb, number, give_up_after, no_wait)
+    _carry_on(terminal, partial(verb, operator=operator(who, why)), number, give_up_after, no_wait)
 
 
 @group.command()
@@ -95,6 +100,8 @@ def retry(
     number: Number,
     give_up_after: GiveUpAfter = PATIENCE,
     no_wait: NoWait = False,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -103,31 +110,43 @@ def retry(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.backfill import retry as verb
 
-    _carry_on(terminal, verb, number, give_up_after, no_wait)
+    _carry_on(terminal, partial(verb, operator=operator(who, why)), number, give_up_after, no_wait)
 
 
 @group.command()
 def pause(
-    ctx: typer.Context, number: Number, as_json: Json = False, config: Config = None, quiet: Quiet = False
+    ctx: typer.Context,
+    number: Number,
+    why: Why = None,
+    who: As = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
 ) -> None:
     """Let nothing more land until it is resumed."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.backfill import pause as verb
 
     with terminal.app() as opened:
-        _show(terminal, [verb(opened, number, operator=operator(None, None))])
+        _show(terminal, [verb(opened, number, operator=operator(who, why))])
 
 
 @group.command()
 def cancel(
-    ctx: typer.Context, number: Number, as_json: Json = False, config: Config = None, quiet: Quiet = False
+    ctx: typer.Context,
+    number: Number,
+    why: Why = None,
+    who: As = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
 ) -> None:
     """Let nothing more land, and free its range."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.backfill import cancel as verb
 
     with terminal.app() as opened:
-        _show(terminal, [verb(opened, number, operator=operator(None, None))])
+        _show(terminal, [verb(opened, number, operator=operator(who, why))])
 
 
 @group.command("list")
@@ -174,7 +193,7 @@ def show(
 def _carry_on(terminal: Terminal, verb: Callable[..., Outcome], number: int, give_up_after: str, no_wait: bool) -> None:
     title = f"backfill {number}"
     with terminal.app(give_up_after) as opened, _watching(terminal, title) as watch:
-        outcome = verb(opened, number, wait=not no_wait, watch=watch, operator=operator(None, None))
+        outcome = verb(opened, number, wait=not no_wait, watch=watch)
     _end(terminal, title, outcome)
 
 

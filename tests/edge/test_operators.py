@@ -136,3 +136,21 @@ def test_parked_entries_are_retried_by_reason_and_field(cli: Cli, configured: Pa
     crm.edit(crm.ids()[0], stage="Closed Won")
     cli("pull", "planhat")
     assert cli("parked", "show", stage["id"], "--json").document["newer_passed"] is True
+
+
+def test_each_step_of_a_backfill_is_kept_with_who_and_why(cli: Cli, configured: Path):
+    planned = cli("backfill", "start", "planhat", "--until", "2001-01-01", "--dry-run", "--as", "ann", "--reason", "r1")
+    assert planned.code == 0, planned.err
+    (one,) = cli("backfill", "list", "--json").document["backfills"]
+    for step, why in (("cancel", "r2"), ("resume", "r3"), ("retry", "r4")):
+        assert cli("backfill", step, one["id"], "--as", "ann", "--reason", why).code == 0
+    assert cli("backfill", "start", "planhat", "--since", "2030-01-01", "--as", "bob").code == 2
+    assert cli("backfill", "start", "planhat", "--since", "2001-01-01", "--as", "bob").code == 0
+    kept = [(row["who"], row["action"], row["reason"]) for row in cli("audit", "--json").document["audit"]]
+    assert kept == [
+        ("ann", "backfill start", "r1"),
+        ("ann", "backfill cancel", "r2"),
+        ("ann", "backfill resume", "r3"),
+        ("ann", "backfill retry", "r4"),
+        ("bob", "backfill start", None),
+    ]
