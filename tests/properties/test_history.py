@@ -298,8 +298,11 @@ class Histories(RuleBasedStateMachine):
 
     @rule(which=Chosen)
     def discard(self, which: int) -> None:
+        """Whoever puts a record aside does not wait for another mapping: should one read it, a sweep finds it."""
         if parked := list(list_parked(self.app)):
-            discard_parked(self.app, [parked[which % len(parked)]["id"]], reason="a test", who="me")
+            chosen = parked[which % len(parked)]
+            self.unseen.add(chosen["source_id"])
+            discard_parked(self.app, [chosen["id"]], reason="a test", who="me")
 
     @rule()
     def change_the_mapping(self) -> None:
