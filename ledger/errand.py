@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from deals.events import Event, body
 from ledger.port import Answer, LedgerFault, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
-from ledger.wire import Ids, Outcome, printable
+from ledger.wire import Ids, Outcome, explained
 
 _MOST_EVENTS, _MOST_BYTES = 500, 1 << 20
 _NOT_TRIED = Unsettled("not tried: an earlier event of this deal is not settled", tried=False)
@@ -81,13 +81,16 @@ def together(events: Sequence[Event]) -> Iterator[tuple[list[int], bytes]]:
         yield places, b'{"events":[%b]}' % b",".join(parts)
 
 
-def outcome(said: Outcome) -> Answer:
-    """What became of one event of a batch. One without ids, or of a status no batch has, is of unknown fate."""
+def outcome(said: Outcome, secret: str) -> Answer:
+    """What became of one event of a batch. One without ids, or of a status no batch has, is of unknown fate.
+
+    Whatever the ledger says of it, `secret`, our key, is told to nobody.
+    """
     ids = Ids(said.source_event_id, said.domain_event_id, said.deal_id, said.conflict)
     if said.status in (200, 201, 409) and ids.source_event_id and ids.domain_event_id and ids.deal_id:
         return receipt(ids, said.status)
     if said.status in (400, 413, 422):
-        return Rejected(f"http_{said.status}", printable(f"{said.error}: {said.reason}"))
+        return Rejected(f"http_{said.status}", explained(said.error, said.reason, said.status, secret))
     if said.status == 424:
         return _NOT_TRIED
     return Unsettled(f"the ledger answered {said.status} for an event of a batch")

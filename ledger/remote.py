@@ -134,7 +134,7 @@ class RemoteLedger:
             results = decoded(said, BatchAnswer) if status == 200 else None
             if results is not None and len(results.results) == len(places):
                 for place, one in zip(places, results.results, strict=True):
-                    errand.answers[place] = outcome(one)
+                    errand.answers[place] = outcome(one, self._key)
                 if errand.stops_after(places):
                     break
             elif status in _NO_BATCH:

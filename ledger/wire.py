@@ -98,11 +98,14 @@ def decoded(data: bytes, shape: type[T]) -> T | None:
 
 
 def complaint(data: bytes, status: int, secret: str) -> str:
-    """What an error answer says for itself, fit for a message: cut short, printable, without our key."""
+    """What an error answer says for itself, as `explained` has it."""
     said = decoded(data, _Complaint)
-    if said is None:
-        return f"status {status}"
-    text = f"{said.error}: {said.reason}" if said.reason else said.error
+    return f"status {status}" if said is None else explained(said.error, said.reason, status, secret)
+
+
+def explained(error: str, reason: str, status: int, secret: str) -> str:
+    """The ledger's own words of why, fit for a message: cut short, printable, without our key."""
+    text = ": ".join(part for part in (error, reason) if part) or f"status {status}"
     return printable(text.replace(secret, "[key]"))
 
 

@@ -260,6 +260,19 @@ def test_batches_are_used_where_the_ledger_says_so_and_each_event_has_its_own_an
     assert (four.tried, five.tried) == (False, True)
 
 
+def test_a_refusal_within_a_batch_tells_why_and_not_the_key(line: Shaky, ledger: RemoteLedger):
+    ids = {"source_event_id": "s", "domain_event_id": "d", "deal_id": "x"}
+    odd = {"status": 400, "error": "invalid_request", "reason": f"you sent Bearer {KEY}\x1b[31m"}
+    line.gets = [able("batch")]
+    line.batches = [answer(200, results=[odd, {"status": 413}, {"status": 201, **ids}])]
+    refused, unexplained, fine = ledger.append([event("a", "1"), event("b", "2"), event("c", "3")])
+    assert isinstance(refused, Rejected)
+    assert refused.message == "invalid_request: you sent Bearer [key]?[31m"
+    assert isinstance(unexplained, Rejected)
+    assert unexplained.message == "status 413"
+    assert isinstance(fine, Receipt)
+
+
 @pytest.mark.parametrize("mishap", [answer(500), answer(200, results=[]), reset, slow])
 def test_a_batch_of_unknown_fate_leaves_all_of_it_unsettled(line: Shaky, ledger: RemoteLedger, mishap: Mishap):
     line.gets, line.batches = [able("batch")], [results(201, 201), mishap]
