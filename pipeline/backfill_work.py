@@ -25,7 +25,7 @@ from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.pull import STREAM
 from pipeline.refer import read_references
-from pipeline.run import FEW, Run, scope_of
+from pipeline.run import FEW, Run, answered, scope_of
 from pipeline.store import backfills, connections, held, leases, pauses
 from pipeline.store.backfills import BackfillRow, ChunkRow
 from pipeline.store.leases import Lease
@@ -181,7 +181,7 @@ class _Worker:
             backfills.set_state(tx, self.row.id, "failed" if failed else "done", reason, ("running",))
             if not failed:
                 held.uncount(tx, self.row.id)
-                connections.succeeded(tx, self.row.connection_id, now(tx))
+                answered(tx, self.run.scope)
         log.info("backfill.finished", failed=failed)
         return None
 

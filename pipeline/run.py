@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import structlog
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 
 FEW = 200
 """Below this many records read, a share of parked ones says nothing."""
+
+READS = ("pull", "sweep", "reconcile", "recover")
+"""Kinds of run that read all that there is to read: once one has ended well, nothing of the source is missed."""
 
 
 @dataclass(slots=True)
@@ -236,7 +240,7 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
             summary = Summary(run=scope.run_id, connection=connected.name)
             run = Run(app.store, connected, scope, reader, summary, progress, lease)
             yield run
-            _finish(app.store, run)
+            _finish(app.store, run, kind)
         except BaseException as error:
             _fail(app.store, scope, error)
             raise
@@ -268,7 +272,7 @@ def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) ->
     )
 
 
-def _finish(store: Store, run: Run) -> None:
+def _finish(store: Store, run: Run, kind: str) -> None:
     run.summary.seconds = run.seconds()
     _once(run.summary.notes, list(told(run.summary.flags)))
     with store.write() as tx:
@@ -277,8 +281,25 @@ def _finish(store: Store, run: Run) -> None:
         run.settle(tx)
         runs.count(tx, run.summary)
         runs.end(tx, run.summary.run, "done", at, "; ".join(run.summary.doubts) or None)
-        connections.succeeded(tx, run.scope.connection_id, at)
+        if kind in READS:
+            connections.succeeded(tx, run.scope.connection_id, at)
+        elif kind == "fetch":
+            answered(tx, run.scope)
     log.info("run.finished", **{key: value for key, value in run.summary.as_json().items() if key != "run"})
+
+
+def answered(tx: Connection, scope: Scope) -> None:
+    """The source has answered, though not told all that changed: it refuses us no longer, and is there again.
+
+    That a read has failed or was stopped stays said until one ends well, and `last_success` is where it was.
+    """
+    row = connections.find(tx, scope.connection)
+    if row is None or row.state not in ("refused", "failing"):
+        return
+    reads = [last for kind in READS if (last := runs.last(tx, kind, row.id)) is not None]
+    latest = max(reads, key=itemgetter("id"), default=None)
+    if row.state == "refused" or latest is None or latest["state"] not in ("failed", "stopped"):
+        connections.set_state(tx, row.id, "ok", None)
 
 
 def _fail(store: Store, scope: Scope, error: BaseException) -> None:

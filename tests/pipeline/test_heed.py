@@ -14,12 +14,15 @@ from connectors.faults import Refused, Unavailable
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Mishap, html, refused
 from pipeline import schedule
+from pipeline.faults import Stopped
 from pipeline.heed import heed, needing
 from pipeline.listen import listen
 from pipeline.pull import pull
 from pipeline.schedule import Due
+from pipeline.status import status
 from pipeline.store import hints, inbox, leases
 from pipeline.store.session import now
+from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.delivering import (
     WEBHOOK,
@@ -276,6 +279,45 @@ def test_a_source_that_refuses_us_is_left_alone_and_its_hints_are_kept(app: App,
     deliver(app, saying(one))
     heed(app, NAME)
     assert (amounts(app, one)[-1], hinted(app)) == (1_200, [])
+
+
+def said(app: App) -> tuple[str, str | None, str]:
+    """What the status says of the connection: its state, why, and when it was last read."""
+    (one,) = status(app)["connections"]
+    return one["state"], one["reason"], one["last_success"]
+
+
+def test_a_deal_that_is_looked_at_does_not_hide_that_pulls_were_stopped(
+    open_world: Callable[..., App], crm: PlanhatSimulator
+):
+    app = open_world(crm, connection=WEBHOOK)
+    for _ in range(200):
+        crm.create(name="New", total=5, stage="Negotiation", currency="USD")
+    pull(app, NAME)
+    for one in crm.ids()[:100]:
+        crm.edit(one, stage="Odd")
+    with pytest.raises(Stopped):
+        sweep(app, NAME)
+    before = said(app)
+    deliver(app, saying(crm.ids()[-1]))
+    assert heed(app, NAME) is not None
+    assert said(app) == before
+    assert before[0] == "failing"
+
+
+def test_a_source_that_did_not_answer_when_a_deal_was_looked_at_is_there_again_once_it_does(
+    app: App, crm: PlanhatSimulator
+):
+    before = said(app)
+    deliver(app, saying(crm.ids()[0]))
+    there, app.transports = app.transports, {NAME: Away()}
+    with pytest.raises(Unavailable):
+        heed(app, NAME)
+    assert said(app)[0] == "failing"
+    app.transports = there
+    time_passes(app)
+    heed(app, NAME)
+    assert said(app) == before
 
 
 class Away(httpx.BaseTransport):

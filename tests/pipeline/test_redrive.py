@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select
 
+from connectors.faults import Refused
 from connectors.planhat.simulator import PlanhatSimulator
-from pipeline import redrive, replay, settings
+from pipeline import redrive, replay, schedule, settings
 from pipeline.audit import NOBODY
 from pipeline.faults import Unknown
 from pipeline.fetch import fetch
@@ -17,6 +18,7 @@ from pipeline.mapping_files import shipped
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import Part, Which, discard_parked, list_parked, retry_parked, retry_some, show_parked
+from pipeline.status import status
 from pipeline.store.tables import deals, outbox, parked, raw_blocks
 from pipeline.sweep import sweep
 from pipeline.wiring import App
@@ -79,6 +81,18 @@ def test_the_next_pull_after_a_mapping_fix_resolves_what_it_can_read(app, odd, k
     assert summary.events == 1
     assert any("mapping changed" in note for note in summary.notes)
     assert shelf(app) == [(odd, "resolved")]
+
+
+def test_a_retry_lifts_no_refusal_for_it_sends_no_request(app, crm, odd):
+    crm.switches.host = "elsewhere"  # the token is unknown here
+    with pytest.raises(Refused):
+        pull(app, NAME)
+    before = status(app)["connections"][0]
+    retry_parked(app, None, NAME)
+    after = status(app)["connections"][0]
+    assert (after["state"], after["reason"]) == ("refused", before["reason"])
+    assert after["last_success"] == before["last_success"]
+    assert {one.verb for one in schedule.due(app)} == {"publish"}
 
 
 def test_one_of_several_is_retried_by_its_number(app, crm, odd, knows_odd):
