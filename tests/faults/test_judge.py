@@ -27,8 +27,8 @@ def crm() -> Crm:
     return People(3).crms[EU]
 
 
-def evidence(crm: Crm, **store: list[dict[str, Any]]) -> Evidence:
-    return Evidence({EU: crm}, {}, [], store, cast(Topology, SimpleNamespace()))
+def evidence(crm: Crm, *awoke: datetime, **store: list[dict[str, Any]]) -> Evidence:
+    return Evidence({EU: crm}, {}, [], store, cast(Topology, SimpleNamespace(awoke=awoke)))
 
 
 def place(at: int, cursor: dict[str, Any], *, landed: bool = True) -> dict[str, Any]:
@@ -98,3 +98,12 @@ def test_rows_that_are_not_accounted_for_are_found(crm: Crm, wrong: dict[str, An
     crm.served = [Served(AT + timedelta(seconds=second), ids) for second, ids in seconds]
     complaints = list(rows_are_conserved(evidence(crm, runs=[RUN | wrong])))
     assert complaints == ([] if said is None else [f"9 pull 3 of {EU} {said}"])
+
+
+@pytest.mark.parametrize(("second", "found"), [(-90, True), (-2, False), (4, False), (9.5, True)])
+def test_what_was_served_to_a_sleeper_that_awoke_is_not_asked_of_its_successor(crm: Crm, second: float, found: bool):
+    few = RUN | {"read": 2, "unchanged": 1}
+    crm.served = [Served(AT + timedelta(seconds=1), tuple(sorted(crm.first)[:4]))]
+    assert bool(list(rows_are_conserved(evidence(crm, AT + timedelta(seconds=second), runs=[few])))) is found
+    too_many = RUN | {"read": 9, "unchanged": 8}
+    assert list(rows_are_conserved(evidence(crm, AT + timedelta(seconds=second), runs=[too_many])))

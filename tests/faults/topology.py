@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -112,6 +113,7 @@ class Topology:
         self.died: list[str] = []
         self._killed: set[str] = set()
         self._asleep: set[str] = set()
+        self.awoke: list[datetime] = []
         self._stack = ExitStack()
         self.lost_commits, self.lost_receipts = Answers(seed), Answers(seed)
         self.messages = Messages(seed, frozenset(name.encode() for name in queues()))
@@ -178,6 +180,8 @@ class Topology:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signal a process and its children."""
         (self._asleep.add if number == signal.SIGSTOP else self._asleep.discard)(name)
+        if number == signal.SIGCONT:
+            self.awoke.append(datetime.now(UTC))
         os.killpg(self.processes[name].pid, number)
 
     def supervise(self) -> None:
