@@ -16,7 +16,7 @@ import pytest
 from tests.faults import faults, witnesses
 from tests.faults.backing import eventually
 from tests.faults.faults import judged, quiet
-from tests.faults.judge import in_step
+from tests.faults.judge import gathered, in_step
 from tests.faults.topology import Topology
 
 SEED = 11
@@ -122,12 +122,14 @@ def test_a_source_that_hangs_delays_no_other(topology: Topology):
 def test_without_a_broker_two_of_them_survive_the_same(tmp_path: Path, store: str):
     topology = Topology(tmp_path, SEED, store=store, broker=False)
     with topology.running():
+        witnesses.call(topology)
         topology.ready()
         with topology.people.at_work():
             met = faults.kill_at_random(topology, 8)
             (faults.store_file_full if store == "sqlite" else faults.disk_full)(topology)
             faults.receipts_unanswered(topology, 2.0)
         judged(topology)
+        assert gathered(topology).store["places"], "somebody has looked where the checkpoints went"
         assert met["up-1"] + met["up-2"] > 0
         if store == "sqlite":  # PostgreSQL may have room left in the pages that it has
             assert 503 in {one.status for one in topology.people.log}, "nobody noticed that the disk was full"
