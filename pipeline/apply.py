@@ -139,7 +139,8 @@ class _Landing:
         changed = [Seen(records[place], observed[place][1]) for place in places]
         if changed:
             self.known = projection.lookup(self.tx, connection_id, [seen.record.source_id for seen in changed])
-        return [seen for seen in changed if not self._never_here(seen)]
+        alive = {seen.record.source_id for seen in changed if not seen.record.deleted}
+        return [seen for seen in changed if seen.record.source_id in alive or not self._never_here(seen)]
 
     def _pass_over(self, observed: Sequence[tuple[str, bytes]], changed: set[int]) -> None:
         """Records that are just as projected: they are counted, and may end a parking."""
@@ -150,7 +151,11 @@ class _Landing:
                     self.shelf.clear(self.batch.records[place], name)
 
     def _never_here(self, seen: Seen) -> bool:
-        """Whether this is the tombstone of a deal that we never knew: nothing is owed for it."""
+        """Whether this is the tombstone of a deal that we never knew: nothing is owed for it.
+
+        A deal of this very batch is known by the time that its tombstone's turn comes: the list shows it, and the log
+        of what was deleted is read behind the list.
+        """
         if not seen.record.deleted or seen.record.source_id in self.known:
             return False
         self.counts.out_of_scope += 1
@@ -198,9 +203,10 @@ class _Landing:
         if row is not None and self._late_for(row, seen):
             self.counts.superseded += 1
             return
+        if self._never_here(seen):
+            return
         if record.deleted:
-            assert row is not None
-            self._end(seen, row)
+            self._end(seen, self.known[record.source_id])
         elif isinstance(reading := self.readings[seen.digest], Unmappable):
             self._park(seen, reading)
             return

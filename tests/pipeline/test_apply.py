@@ -253,6 +253,20 @@ def test_the_tombstone_of_a_deal_we_never_knew_owes_nothing_and_keeps_nothing(wo
         assert tx.execute(select(raw_blocks)).all() == []
 
 
+def test_a_new_deal_that_is_gone_by_the_end_of_its_own_page_is_told_and_ended(world: Landing):
+    """A list shows it, and the log that is read behind the list says that it was deleted meanwhile."""
+    counts = world.land(record(100, version=T[1]), gone(T[2]), at=T[3])
+    assert (counts.read, counts.applied, counts.events) == (2, 2, 2)
+    assert [kind for kind, _, _ in world.told()] == ["upsert", "delete"]
+    assert world.land(gone(T[2]), at=T[4]).unchanged == 1
+
+
+def test_a_new_deal_that_cannot_be_read_and_is_gone_by_the_end_of_its_page_needs_nobody(world: Landing):
+    counts = world.land(record(100, version=T[1], stage="Odd"), gone(T[2]), at=T[3])
+    assert (counts.read, counts.parked, counts.out_of_scope, counts.events) == (2, 1, 1, 0)
+    assert (world.shelf(), world.told()) == ([("UNKNOWN_STAGE", "superseded")], [])
+
+
 def test_a_tombstone_ends_the_parking_of_its_deal(world: Landing):
     world.land(record(100), at=T[0])
     world.land(record(100, version=T[1], stage="Nonsense"), at=T[1])
