@@ -20,6 +20,9 @@ from ledger.tables import domain_events, source_events
 
 _WINDOW = 5000
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for a formula, full-width signs too: whoever may name a stage could have something run."""
+
 
 class Entry(NamedTuple):
     """An event as it is exported. `amount_cents` are whole minor units, `custom` is canonical JSON; null is None.
@@ -90,22 +93,30 @@ def export(engine: Engine, org: str, sheet: Sheet, *, since: str = "", until: st
 
 class CsvSheet:
     """A header, then a line for each entry, ended by one line feed, in UTF-8: the same events are the same bytes.
+    Every text is quoted, since a lone carriage return would end its line.
 
-    An empty text and null look alike here; the digest tells them apart.
+    An empty text and null look alike here; the digest tells them apart. Of a text that a spreadsheet would work out
+    the first letter is an apostrophe, put before it; so is that of one that begins with an apostrophe itself: whoever
+    takes one away has the text again. The digest is over the texts as they are.
     """
 
     def __init__(self, out: BinaryIO) -> None:
         self._text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-        self._lines = csv.writer(self._text, lineterminator="\n")
-        self._lines.writerow(Entry._fields)
+        self._lines = csv.writer(self._text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        self._text.write(",".join(Entry._fields) + "\n")
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add lines."""
-        self._lines.writerows(entries)
+        self._lines.writerows([_plain(cell) for cell in entry] for entry in entries)
 
     def finish(self, exported: Exported) -> None:  # noqa: ARG002 - it is no line of a table
         """Hand everything over to the file, which stays open."""
         self._text.detach()
+
+
+def _plain(cell: str | int | None) -> str | int | None:
+    """A cell that nobody works out; a negative amount is a number and stays one."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith((*_FORMULA, "'")) else cell
 
 
 def _rows(engine: Engine, org: str, since: str, until: str) -> Iterator[Row[Any]]:

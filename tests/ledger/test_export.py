@@ -121,6 +121,17 @@ def test_an_amount_that_no_reader_of_parquet_takes_is_refused_and_csv_has_it(eng
     assert b",1" + b"0" * 38 + b"," in written(engine, CsvSheet)[0]
 
 
+@pytest.mark.parametrize("begins", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'"])
+def test_no_text_of_a_csv_is_a_formula_and_every_text_and_amount_can_be_read_back(engine: Engine, begins: str):
+    stage, owner = f"{begins}HYPERLINK(1)", f"won{begins}"
+    EmbeddedLedger(engine, now=Days()).append([event(key="k6", amount=-5, stage=stage, owner_external_id=owner)])
+    (table, found), (packed, as_parquet) = (written(engine, sheet) for sheet in SHEETS)
+    assert found == as_parquet, "what is cited is the value"
+    last = list(csv.DictReader(io.StringIO(table.decode(), newline="")))[-1]
+    assert (last["stage"], last["owner_external_id"], last["amount_cents"]) == (f"'{stage}", owner, "-5")
+    assert pq.read_table(io.BytesIO(packed)).column("stage").to_pylist()[-1] == stage
+
+
 @pytest.mark.parametrize("sheet", SHEETS)
 def test_a_period_without_events_is_a_file_without_rows(engine: Engine, sheet: Callable[[BinaryIO], Sheet]):
     data, found = written(engine, sheet, since="2027")
