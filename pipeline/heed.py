@@ -60,9 +60,10 @@ def heed(app: App, connection: str, *, progress: Progress = silent) -> Summary |
     if not wanted:
         return walked
     with running(app, connection, "fetch", progress=progress, exclusive=False) as run:
-        for _ in range(ROUNDS):
+        for left in reversed(range(ROUNDS)):
             _look_at(run, wanted)
-            wanted = _taken(app, row.id)
+            # What is taken in hand is looked at: else it would be suspected of having crashed whoever took it.
+            wanted = _taken(app, row.id) if left else []
             if not wanted:
                 break
     if walked is not None:

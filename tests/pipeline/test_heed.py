@@ -13,6 +13,7 @@ from sqlalchemy import text
 from connectors.faults import Refused, Unavailable
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Mishap, html, refused
+from pipeline import heed as heeding
 from pipeline import schedule
 from pipeline.faults import Stopped
 from pipeline.heed import heed, needing
@@ -279,6 +280,23 @@ def test_a_source_that_refuses_us_is_left_alone_and_its_hints_are_kept(app: App,
     deliver(app, saying(one))
     heed(app, NAME)
     assert (amounts(app, one)[-1], hinted(app)) == (1_200, [])
+
+
+def test_what_is_left_after_many_rounds_was_never_taken_in_hand_and_is_due_at_once(
+    app: App, crm: PlanhatSimulator, monkeypatch: pytest.MonkeyPatch
+):
+    """What is taken and not looked at waits for two minutes, and is suspected of having crashed whoever looked."""
+    monkeypatch.setattr(heeding, "RECORDS", 2)
+    monkeypatch.setattr(heeding, "ROUNDS", 3)
+    for one in crm.ids()[:10]:
+        deliver(app, saying(one))
+    with leases.hold(app.store, f"connection {NAME}"):
+        heed(app, NAME)
+        with app.store.read() as tx:
+            left = tx.execute(text("SELECT crashes FROM hints")).scalars().all()
+            assert (left, hints.number_due(tx, 1, now(tx))) == ([0] * 4, 4)
+        heed(app, NAME)
+    assert hinted(app) == []
 
 
 def said(app: App) -> tuple[str, str | None, str]:
