@@ -25,7 +25,8 @@ class Singles:
     before; that an open opportunity has no more in the list says nothing of a closed one.
 
     `known` gives the records as they were last landed: what one of them said and its single read does not is not
-    believed to be cleared where the list does not show it.
+    believed to be cleared where the list does not show it. One that never landed is looked up among the newest
+    opportunities too; where it is not there either, nobody can say what its single read left out: it waits for a pull.
     """
 
     def __init__(self, lists: Lists, schemas: Schemas, claimed: frozenset[str], known: Known) -> None:
@@ -48,22 +49,32 @@ class Singles:
         return Found(answer.record, answer.requested_at, self._schemas.defining((answer.record,), now))
 
     def _as_listed(self, single: Found, now: str) -> Found:
-        shown = said(single.record)
         for which in self._ways(single.record, now):
-            try:
-                listed = self._lists.page(which, 1, _NAMESAKES)
-            except NotOffered:
-                continue
-            row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
-            if row is not None:
-                if not self._claimed & (said(row) - shown):
-                    return single
-                self._left_out = True
-                return Found(row, listed.answer.requested_at)
+            if (found := self._looked_up(single, which)) is not None:
+                return found
         before = self._known([single.record.source_id]).get(single.record.source_id)
-        if self._left_out or (before is not None and self._claimed & (said(before) - shown)):
+        if before is None:
+            if (found := self._looked_up(single, Which("-created_at"))) is not None:
+                return found
+            raise Unintelligible("a single read may show less than the list does, and the list does not show it yet")
+        if self._left_out or self._claimed & (said(before) - said(single.record)):
             raise Unintelligible("a single read shows less than the list does, and the list does not show it yet")
         return single
+
+    def _looked_up(self, single: Found, which: Which) -> Found | None:
+        """The record as the list shows it, or the single read where that shows as much; None where the list, asked
+        this way, does not show it."""
+        try:
+            listed = self._lists.page(which, 1, _NAMESAKES)
+        except NotOffered:
+            return None
+        row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
+        if row is None:
+            return None
+        if not self._claimed & (said(row) - said(single.record)):
+            return single
+        self._left_out = True
+        return Found(row, listed.answer.requested_at)
 
     def _ways(self, record: Record, now: str) -> Iterator[Which]:
         """How the list may be asked for a record that has just changed, the surest way first."""

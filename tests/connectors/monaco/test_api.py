@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -650,6 +651,31 @@ def test_what_a_single_read_leaves_out_is_never_taken_for_cleared_whatever_the_l
     else:
         with pytest.raises(Unintelligible, match="does not show it yet"):
             reader.one(deal)
+
+
+@pytest.mark.parametrize("updated_at", ["present", "absent"])
+def test_a_new_opportunity_is_read_whole_where_neither_schema_nor_order_lead_to_it(updated_at: str):
+    """It never landed, so nothing else can tell that a key its single read leaves out was not empty from the start."""
+    left_out = frozenset({"estimated_value", "owner"})
+    made = Organization(200, thin_get=left_out, schema="none", updated_at_sortable=False, updated_at=updated_at)
+    made.clock.advance(timedelta(minutes=1))
+    new = made.new_deal(amount=Decimal(7), stage="negotiation")
+    found = made.reader().one(new)
+    assert isinstance(found, Found)
+    whole, shown = fields(made.records.served(new)), fields(found.record.raw)
+    assert whole["estimated_value"]["amount"]
+    assert {key: shown.get(key) for key in left_out} == {key: whole.get(key) for key in left_out}
+    assert made.sorts == ["-updated_at", "-created_at"]
+
+
+def test_what_never_landed_and_no_list_shows_waits_and_is_never_read_in_part():
+    made = Organization(200, thin_get=frozenset({"estimated_value"}), schema="none", updated_at_sortable=False)
+    oldest = min(made.ids(), key=lambda deal: fields(made.records.served(deal))["created_at"])
+    with pytest.raises(Unintelligible, match="does not show it yet"):
+        made.reader().one(oldest)
+    made.faults.sometimes(1.0, refused(422), where=lambda request: request.method == "POST")
+    with pytest.raises(Unintelligible, match="does not show it yet"):
+        made.reader().one(made.ids()[0])
 
 
 NOTHING = {"data": [], "pagination": {"page": 1, "page_size": 100, "total_count": 0, "total_pages": 0}, "meta": {}}
