@@ -32,11 +32,11 @@ class Away:
     less is left to chance, so that those who were sent away together do not come back together.
     """
 
-    def __init__(self, counting: Counting, *, random: Random, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, counting: Counting, *, random: Random, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._counting = counting
         self._random = random
-        self._clock = clock
-        self._failing: tuple[float, float] | None = None
+        self._monotonic = monotonic
+        self._failing_s: tuple[float, float] | None = None
 
     def reply(self, why: Why, lasted_s: float = 0.0) -> Reply:
         """The answer, with `Retry-After` from 1 to 15 seconds. `lasted_s` is for how long the trouble is known to last;
@@ -50,10 +50,10 @@ class Away:
 
     def committed(self) -> None:
         """The database has taken something: whatever was wrong with it is over."""
-        self._failing = None
+        self._failing_s = None
 
     def _failing_for(self) -> float:
-        now, failing = self._clock(), self._failing
+        now, failing = self._monotonic(), self._failing_s
         first = now if failing is None or now - failing[1] > _OVER_AFTER_S else failing[0]
-        self._failing = first, now
+        self._failing_s = first, now
         return now - first

@@ -59,9 +59,7 @@ class Counting:
         """A request was answered 503, for one of the reasons of `ledger.away.Why`."""
         self._away.labels(reason).inc()
 
-    def watch(
-        self, *, events: Callable[[], float], oldest_s: Callable[[], float], questions: Callable[[], float]
-    ) -> None:
+    def watch(self, *, events: Callable[[], int], oldest_s: Callable[[], float], questions: Callable[[], int]) -> None:
         """From now on tell how many requests wait with events, for how long, and how many with questions."""
         self._waiting.labels("events").set_function(events)
         self._waiting.labels("questions").set_function(questions)

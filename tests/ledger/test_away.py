@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def away(clock: Clock) -> Away:
-    return Away(Counting(), random=Random(7), clock=clock)
+    return Away(Counting(), random=Random(7), monotonic=clock)
 
 
 def waits(away: Away, why: Why, lasted_s: float = 0.0) -> Counter[int]:

@@ -250,7 +250,7 @@ class Moody(EmbeddedLedger):
 def test_a_commit_ends_what_was_wrong_and_the_next_to_be_sent_away_comes_back_soon(sqlite_url: str):
     with engine_at(sqlite_url) as engine:
         ledger, clock = Moody(engine, now=now), [1000.0]
-        token, away = key(engine), Away(Counting(), random=Random(7), clock=lambda: clock[0])
+        token, away = key(engine), Away(Counting(), random=Random(7), monotonic=lambda: clock[0])
         one = Intake(engine, Door(engine, lambda: 1.8e9), lambda _: ledger, Answering(CONTRACT, Counting()), away)
 
         def waits() -> list[int]:
