@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,30 @@ from sqlalchemy import text
 
 from connectors.planhat.simulator import PlanhatSimulator
 from edge import pages
+from edge.pages.attention import LATE_AFTER
 from edge.pages.door import OPEN
 from pipeline import observe, schedule
 from pipeline.audit import list_audits
 from pipeline.schedule import Due
+from pipeline.store import connections
+from pipeline.store.session import later, now
 from tests import servers
 from tests.edge.conftest import TOKEN
 from tests.edge.markup import Page
-from tests.edge.operated import ANN, FINANCE, HOSTILE, NAME, SECRETS, Lived, Operated, copied, live, opened, operated
+from tests.edge.operated import (
+    ANN,
+    FINANCE,
+    HOSTILE,
+    NAME,
+    SECRETS,
+    TOKENS,
+    Lived,
+    Operated,
+    copied,
+    live,
+    opened,
+    operated,
+)
 
 LOOKS = [
     "/", "/connections/planhat", "/connections/planhat/windows", "/deals", "/deals?connection=planhat", "/parked",
@@ -176,6 +193,32 @@ def test_the_overview_says_what_needs_a_person_before_all_else(ann: httpx.Client
     assert "1 event met something in the ledger" in page.text
     assert "the ledger does not hold what the source says, in 2 close months" in page.text
     assert {"/held?connection=planhat", "/parked?connection=planhat", "/incidents"} <= set(page.links)
+
+
+LEADLEX = """
+[connections.leads]
+source = "leadlex"
+base_url = "https://x.supabase.co/functions/v1/api-gateway"
+token = { env = "PLANHAT_TOKEN" }
+options = { plan = "starter" }
+"""
+
+
+def test_the_overview_knows_how_far_a_small_plan_lets_pulls_lie_apart(tmp_path: Path, crm: PlanhatSimulator):
+    file = f"sqlite:///{tmp_path / 'store.db'}"
+    with (
+        opened(tmp_path, file, crm, more=TOKENS + LEADLEX) as app,
+        operated(app, crm) as here,
+        here.browser() as client,
+    ):
+        late = app.settings.connection("leads").options.least_interval() * LATE_AFTER
+        assert late > timedelta(hours=2)
+        for ago, needed in ((timedelta(hours=2), False), (late + timedelta(minutes=1), True)):
+            with app.store.write() as tx:
+                row = connections.enrol(tx, "leads", "leadlex")
+                connections.succeeded(tx, row.id, later(now(tx), -ago))
+            said = "nobody has read it for too long" in look(client, "/").text
+            assert said is needed, ago
 
 
 def test_lists_are_walked_page_by_page_each_row_once(world: Operated, ann: httpx.Client):
