@@ -94,9 +94,10 @@ def retry_parked(
     operator: Operator = NOBODY,
     progress: Progress = silent,
 ) -> list[Summary]:
-    """Try parked entries again, those given or all of a connection (of every one without) that are like `like`: records
-    through today's mapping, without a request to the source; refused events by reopening their lanes for the next
-    publish; what crashed whoever looked by asking to look again. One summary a connection. Raises `Unknown`.
+    """Try parked entries again, those given or all of a connection (of every one that is configured without) that are
+    like `like`: records through today's mapping, without a request to the source; refused events by reopening their
+    lanes for the next publish; what crashed whoever looked by asking to look again. One summary a connection. Raises
+    `Unknown`.
     """
     if numbers:
         with app.store.read() as tx:
@@ -181,7 +182,11 @@ def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -
 
 
 def _open(app: App, connection: str | None, like: Which, after: int = 0) -> Iterator[Entry]:
-    return filter(like.fits, _parked(app, connection, after, None))
+    """Open entries that can be tried again: nobody says any more how to read those of a connection that is gone."""
+    with app.store.read() as tx:
+        known = {number for number, name in connections.names(tx).items() if name in app.settings.connections}
+    found = filter(like.fits, _parked(app, connection, after, None))
+    return (entry for entry in found if entry.row.connection_id in known)
 
 
 def _parked(app: App, connection: str | None, after: int, limit: int | None) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,8 +31,11 @@ from edge.cli import (
     setup,
     up,
 )
-from edge.cli.exits import BUG, INTERRUPTED, UNREAD, code_of, told
+from edge.cli.exits import BUG, INTERRUPTED, UNREAD, USAGE, code_of, told
 from edge.cli.terminal import Terminal, leave, open_nowhere
+
+if TYPE_CHECKING:
+    from pipeline.summary import Summary
 
 app = typer.Typer(
     name="dealsync",
@@ -114,6 +117,9 @@ def _run(arguments: Sequence[str], terminal: Terminal) -> int:
         typer.main.get_command(app).main(args=list(arguments), prog_name="dealsync", obj=terminal)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else BUG if ended.code else 0
+        if code == USAGE and "--json" in arguments:  # told on stderr, before the command itself could begin
+            wrong = getattr(ended.__context__, "format_message", str)()
+            _document_of(terminal, code, [wrong or "the command line cannot be read: stderr says why"])
         if code == INTERRUPTED:
             terminal.complain("interrupted; what was committed stays, run it again to go on")
         return code
@@ -137,8 +143,13 @@ def _failed(error: Exception, terminal: Terminal) -> int:
         lines = told(error)
     for line in lines:
         terminal.complain(line)
-    if terminal.json and not terminal.answered:
-        summary = getattr(error, "summary", None)
+    if terminal.json:
+        _document_of(terminal, code, lines, getattr(error, "summary", None))
+    return code
+
+
+def _document_of(terminal: Terminal, code: int, lines: Sequence[str], summary: Summary | None = None) -> None:
+    """Stdout gets its one document also where there is nothing to tell but the fault."""
+    if not terminal.answered:
         with contextlib.suppress(typer.Exit):
             terminal.document(summary.as_json() if summary else {"error": {"code": code, "messages": lines}})
-    return code

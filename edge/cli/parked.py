@@ -100,7 +100,7 @@ def retry(
         for summary in summaries:
             terminal.line(summary_line(f"retry {summary.connection}", summary))
         if not summaries:
-            terminal.note("nothing is parked")
+            terminal.note("there is nothing to retry: `dealsync parked list` shows what is parked, and why")
     raise typer.Exit(DONE if all(summary.clean for summary in summaries) else PARKED)
 
 

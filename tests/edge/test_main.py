@@ -163,6 +163,13 @@ def test_with_json_a_fault_is_the_document_too(cli: Cli):
     assert "there is no configuration" in ended.document["error"]["messages"][0]
 
 
+@pytest.mark.parametrize("arguments", [("pul",), ("pull",), ("parked", "discard", "1"), ("backfill", "show", "x")])
+def test_with_json_wrong_usage_is_the_document_too(cli: Cli, arguments: tuple[str, ...]):
+    ended = cli(*arguments, "--json")
+    assert (ended.code, ended.document["error"]["code"]) == (2, 2)
+    assert ended.document["error"]["messages"][0] in ended.err.replace("\n", " ")
+
+
 def test_the_later_config_wins_and_may_stand_before_the_command(cli: Cli, tmp_path: Path):
     assert "/a.toml (from --config)" in cli("--config", "a.toml", "status").err
     assert "/b.toml (from --config)" in cli("--config", "a.toml", "status", "--config", "b.toml").err
