@@ -26,6 +26,16 @@ def ask_run(app: App, verb: str, connection: str, operator: Operator) -> None:
     ring_for(app, verb, connection=connection)
 
 
+def by_hand(app: App, verb: str, connection: str, operator: Operator) -> None:
+    """Write down that a person has a connection pulled or swept by a command, which then does it, or rings for it and
+    waits. Raises `Unknown`.
+    """
+    chosen = app.settings.connection(connection)
+    with app.store.write() as tx:
+        row = connections.enrol(tx, connection, chosen.source)
+        operator.did(tx, verb, outcome="asked for", connection_id=row.id)
+
+
 def ask_backfill(app: App, connection: str, window: Window, operator: Operator) -> Standing:
     """Put down a backfill to be carried out. Raises `Unknown` for a window that makes no sense, and `Busy` when another
     backfill covers part of the range.

@@ -14,6 +14,7 @@ import structlog
 
 from connectors.times import shifted
 from deals.events import Cause
+from pipeline.audit import NOBODY, Operator
 from pipeline.batch import Batch
 from pipeline.compare import Difference, Light, Pending, Sight, judge
 from pipeline.reconcile_reading import Reading, forget, read_source, resume
@@ -93,12 +94,20 @@ class Findings:
             self.differences.append(verdict)
 
 
-def reconcile(app: App, connection: str, *, repair: bool = False, progress: Progress = silent) -> Reconciliation:
+def reconcile(
+    app: App,
+    connection: str,
+    *,
+    repair: bool = False,
+    operator: Operator | None = None,
+    progress: Progress = silent,
+) -> Reconciliation:
     """Read the source completely and compare it with the projection and the ledger, in that order of belief.
 
     Nothing lands, unless `repair`: then records that the pulls have missed are applied, and deals that the ledger has
     lost or changed get another event with their present state, all with the cause `repair`; `publish` sends them, and
     the next reconcile says whether they helped. A deal that only the ledger has is never deleted by this.
+    What an `operator` wants is written down, a repair whoever wants it; the schedule is nobody.
     A run that was cut off is gone on with: what it has read of the source is kept, and not asked for again.
     Raises as `sweep` does, and a `LedgerFault` when the ledger cannot be read.
     """
@@ -107,7 +116,7 @@ def reconcile(app: App, connection: str, *, repair: bool = False, progress: Prog
         reading = read_source(run, resume(run, currency, keep_raw=repair))
         with sides.opened(app.store, run.scope.connection_id) as laid:
             findings = _compared(app, run, laid, reading)
-            mark = _record(run, findings)
+            mark = _record(run, findings, NOBODY if repair and operator is None else operator, repair)
             if repair:
                 mend(run, laid, findings.differences)
         forget(run)
@@ -173,8 +182,11 @@ def _last_pull(run: Run) -> str | None:
     return None if moved_at is None else shifted(moved_at, -overlap)
 
 
-def _record(run: Run, findings: Findings) -> str | None:
-    """Write down every window and the mark. A read in doubt, or deals of no known month, cannot move the mark on."""
+def _record(run: Run, findings: Findings, operator: Operator | None, repair: bool) -> str | None:
+    """Write down every window, the mark, and whose doing it is.
+
+    A read in doubt, or deals of no known month, cannot move the mark on.
+    """
     connection_id, run_id = run.scope.connection_id, run.summary.run
     with run.store.write() as tx:
         run.confirm(tx)
@@ -191,6 +203,11 @@ def _record(run: Run, findings: Findings) -> str | None:
         if run.summary.doubts or findings.unplaced:
             mark = min(mark, before.verified_through) if mark and before and before.verified_through else None
         windows.record(tx, rows, Verification(connection_id, mark, run_id, at))
+        if operator is not None:
+            number = len(findings.differences)
+            outcome = f"{number} deal{' differs' if number == 1 else 's differ'} in run {run_id}"
+            action = "reconcile --repair" if repair else "reconcile"
+            operator.did(tx, action, outcome=outcome, connection_id=connection_id)
     log.info("reconcile.compared", differing=len(findings.differences), verified_through=mark, **findings.pending)
     return mark
 

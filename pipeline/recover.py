@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from ledger import bulk
+from pipeline.audit import NOBODY, Operator
 from pipeline.compare import Difference, Held, Light, judge
 from pipeline.reconcile import BATCH, land
 from pipeline.reconcile_reading import begin, forget, read_source
@@ -60,7 +61,9 @@ class Recovery:
         }
 
 
-def recover(app: App, connection: str, *, send: bool = False, progress: Progress = silent) -> Recovery:
+def recover(
+    app: App, connection: str, *, send: bool = False, operator: Operator = NOBODY, progress: Progress = silent
+) -> Recovery:
     """Compare the source with the ledger alone, and show what the ledger would be told; with `send`, do it.
 
     Then the store's epoch is drawn anew, events that wait are taken back, every deal the ledger lists gets the state
@@ -82,7 +85,7 @@ def recover(app: App, connection: str, *, send: bool = False, progress: Progress
         doubts = reading.speaks_against(laid)
         run.summary.notes += [f"what only the ledger has may be there all the same: {doubt}" for doubt in doubts]
         differences = _differences(run, laid)
-        withdrawn, adopted = _rebuild(app, run, laid) if send else (0, 0)
+        withdrawn, adopted = _rebuild(app, run, laid, operator) if send else (0, 0)
         if send:
             _land_everything(run, laid, differences)
         held = laid.count(sides.ledger)
@@ -102,7 +105,7 @@ def _differences(run: Run, laid: Sides) -> list[Difference]:
     return found
 
 
-def _rebuild(app: App, run: Run, laid: Sides) -> tuple[int, int]:
+def _rebuild(app: App, run: Run, laid: Sides, operator: Operator) -> tuple[int, int]:
     """One transaction: a new epoch, nothing waits, and the projection is what the ledger holds."""
     epoch, kind = uuid.uuid4().hex, run.connected.source.kinds[0]
     scope = replace(run.scope, epoch=epoch)
@@ -112,6 +115,8 @@ def _rebuild(app: App, run: Run, laid: Sides) -> tuple[int, int]:
         connections.renew_fact(tx, "epoch", epoch)
         withdrawn = rebuilding.withdraw(tx, scope.connection_id)
         adopted = sum(rebuilding.adopt(tx, scope, kind, listed) for listed in laid.listed())
+        outcome = f"{adopted} deals adopted, {withdrawn} events taken back in run {scope.run_id}"
+        operator.did(tx, "recover --send", outcome=outcome, connection_id=scope.connection_id)
     app.store.epoch, run.scope = epoch, scope
     log.info("recover.rebuilt", adopted=adopted, withdrawn=withdrawn)
     return withdrawn, adopted

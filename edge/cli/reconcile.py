@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.exits import DONE, INTEGRITY, PARKED
-from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Quiet
+from edge.cli.operator import operator
+from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, Quiet, Why
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import money, seconds, sums
 
@@ -29,6 +30,8 @@ def reconcile(
     connection: ConnectionName,
     repair: Annotated[bool, typer.Option("--repair", help="Make events that set right what differs.")] = False,
     give_up_after: GiveUpAfter = PATIENCE,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -44,7 +47,7 @@ def reconcile(
     with terminal.app(give_up_after) as opened:
         currency = opened.settings.ledger.currency
         with terminal.progress(f"reconcile {connection}") as progress:
-            found = verb(opened, connection, repair=repair, progress=progress)
+            found = verb(opened, connection, repair=repair, operator=operator(who, why), progress=progress)
     if terminal.json:
         terminal.document(found.as_json())
     else:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from edge.cli.exits import DONE, PARKED
-from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, Quiet
+from edge.cli.operator import operator
+from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, Quiet, Why
 from edge.cli.reconcile import tell_differences
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import events, money, seconds
@@ -23,6 +24,8 @@ def recover(
         bool, typer.Option("--send/--dry-run", help="Rebuild the store, and put what differs in the outbox.")
     ] = False,
     give_up_after: GiveUpAfter = PATIENCE,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -38,7 +41,7 @@ def recover(
     with terminal.app(give_up_after) as opened:
         currency = opened.settings.ledger.currency
         with terminal.progress(f"recover {connection}") as progress:
-            found = verb(opened, connection, send=send, progress=progress)
+            found = verb(opened, connection, send=send, operator=operator(who, why), progress=progress)
     if terminal.json:
         terminal.document(found.as_json())
     else:

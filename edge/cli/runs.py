@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.options import Config, ConnectionName, GiveUpAfter, Json, NoWait, Quiet
+from edge.cli.operator import operator
+from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, NoWait, Quiet, Why
 from edge.cli.terminal import PATIENCE, Terminal
 from edge.cli.words import publish_line, summary_line
 
@@ -24,6 +25,8 @@ def pull(
     connection: ConnectionName,
     give_up_after: GiveUpAfter = PATIENCE,
     no_wait: NoWait = False,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -33,9 +36,11 @@ def pull(
     The first time that is everything. Nothing is published.
     """
     terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ask import by_hand
     from pipeline.pull import pull as verb
 
     with terminal.app(give_up_after) as opened:
+        by_hand(opened, "pull", connection, operator(who, why))
         _read(terminal, opened, verb, connection, no_wait)
 
 
@@ -45,15 +50,19 @@ def sweep(
     connection: ConnectionName,
     give_up_after: GiveUpAfter = PATIENCE,
     no_wait: NoWait = False,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Read everything: the only witness that a deal is gone."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ask import by_hand
     from pipeline.sweep import sweep as verb
 
     with terminal.app(give_up_after) as opened:
+        by_hand(opened, "sweep", connection, operator(who, why))
         _read(terminal, opened, verb, connection, no_wait)
 
 

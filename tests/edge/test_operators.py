@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 
 import pytest
@@ -103,12 +104,13 @@ def test_every_action_is_kept_with_who_and_why(
     cli("pause", "planhat")
     kept = cli("audit", "--json").document["audit"]
     assert [(one["who"], one["action"], one["target"], one["reason"]) for one in kept] == [
+        (getpass.getuser(), "pull", None, None),
         ("carol", "parked retry", str(first["id"]), "mended"),
         ("dan", "parked discard", str(second["id"]), "a test deal"),
         ("carol", "parked discard", str(second["id"]), "again"),
         ("carol", "pause", None, None),
     ]
-    assert [one["outcome"] for one in kept][1:3] == ["discarded", "was discarded already"]
+    assert [one["outcome"] for one in kept][2:4] == ["discarded", "was discarded already"]
     assert cli("audit", "--json", "--after", kept[1]["id"], "--limit", 1).document["audit"] == [kept[2]]
     assert cli("audit", "--connection", "planhat", "--json").document["audit"] == kept
     assert cli("audit", "--connection", "other").code == 2
@@ -153,4 +155,21 @@ def test_each_step_of_a_backfill_is_kept_with_who_and_why(cli: Cli, configured: 
         ("ann", "backfill resume", "r3"),
         ("ann", "backfill retry", "r4"),
         ("bob", "backfill start", None),
+    ]
+
+
+def test_who_reads_repairs_and_rebuilds_by_command_is_kept_with_the_reason(cli: Cli, configured: Path):
+    for command, why in (("pull", "r1"), ("sweep", "r2"), ("reconcile", "r3"), ("reconcile --repair", "r4")):
+        verb, *options = command.split()
+        assert cli(verb, "planhat", *options, "--as", "ann", "--reason", why).code == 0
+    assert cli("pull", "planht", "--as", "ann").code == 2
+    assert cli("recover", "planhat", "--as", "bob").code == 0
+    assert cli("recover", "planhat", "--send", "--as", "bob").code == 0
+    kept = [(one["who"], one["action"], one["reason"]) for one in cli("audit", "--json").document["audit"]]
+    assert kept == [
+        ("ann", "pull", "r1"),
+        ("ann", "sweep", "r2"),
+        ("ann", "reconcile", "r3"),
+        ("ann", "reconcile --repair", "r4"),
+        ("bob", "recover --send", None),
     ]

@@ -12,12 +12,13 @@ from connectors.faults import Unavailable
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import refused
 from ledger.port import LedgerUnavailable
+from pipeline.audit import Operator, list_audits
 from pipeline.fetch import fetch
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import Reconciliation, reconcile
 from pipeline.status import status
-from pipeline.store import sides, windows
+from pipeline.store import audits, sides, windows
 from pipeline.store.tables import raw_blocks, runs
 from pipeline.sweep import sweep
 from pipeline.wiring import App
@@ -113,6 +114,24 @@ def test_repair_mends_what_is_wrong_and_leaves_alone_what_is_only_extra(settled:
     assert found(again) == {"nobody": ("extra", 50)}
     assert ledger_states(settled)[named(altered)] == projected(settled)[named(altered)]
     assert named("nobody") in ledger_states(settled)
+
+
+def test_a_repair_is_written_down_with_who_and_why_before_anything_is_mended(
+    quiet: App, crm: PlanhatSimulator, monkeypatch: pytest.MonkeyPatch
+):
+    tamper(quiet, crm.ids()[0], amount_cents=1)
+    reconcile(quiet, NAME)
+    assert list(list_audits(quiet)) == [], "the schedule is nobody, and changes nothing"
+    with monkeypatch.context() as broken:
+        broken.setattr(audits, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            reconcile(quiet, NAME, repair=True, operator=Operator("ann", "a test"))
+    assert rows(quiet)["outbox"] == 0
+    done = reconcile(quiet, NAME, repair=True, operator=Operator("ann", "a test"))
+    (kept,) = list_audits(quiet)
+    assert (kept["who"], kept["action"], kept["connection"]) == ("ann", "reconcile --repair", NAME)
+    assert (kept["reason"], kept["outcome"]) == ("a test", f"1 deal differs in run {done.summary.run}")
+    assert rows(quiet)["outbox"] == 1
 
 
 def test_a_repair_twice_before_it_is_sent_is_one_event(settled: App, crm: PlanhatSimulator):

@@ -19,6 +19,7 @@ from ledger.embedded import EmbeddedLedger
 from ledger.memory import MemoryLedger
 from ledger.port import Ledger
 from pipeline import settings
+from pipeline.audit import Operator, list_audits
 from pipeline.explain import explain
 from pipeline.faults import Busy, Stopped
 from pipeline.invariants import doctor
@@ -120,6 +121,19 @@ def states(world: World) -> dict[str, Any]:
 
 def healthy(app: App) -> list[str]:
     return [f"{one.name}: {one.message}" for one in doctor(app) if not one.ok]
+
+
+def test_a_rebuilt_store_says_who_rebuilt_it_and_why(world: World):
+    with world.store() as app:
+        settle(app)
+    with world.store() as app:
+        recover(app, NAME, operator=Operator("ann", "a look"))
+        assert list(list_audits(app)) == []
+        done = recover(app, NAME, send=True, operator=Operator("ann", "the disk died"))
+        (kept,) = list_audits(app)
+        assert (kept["who"], kept["action"], kept["connection"]) == ("ann", "recover --send", NAME)
+        assert kept["reason"] == "the disk died"
+        assert kept["outcome"] == f"{done.adopted} deals adopted, 0 events taken back in run {done.summary.run}"
 
 
 def test_a_lost_store_is_rebuilt_and_the_ledger_is_told_nothing(world: World):
