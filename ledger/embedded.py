@@ -53,13 +53,13 @@ class EmbeddedLedger:
 
     def take(self, events: Sequence[Admitted]) -> list[Receipt]:
         """Append events that were admitted already; raises what `append` raises."""
+        now = self._now()  # before there is a transaction: the caller's clock may need a connection of its own
         with translated(), self._engine.begin() as tx:
-            return self.take_within(tx, events)
+            return self._taken(tx, events, now)
 
     def take_within(self, tx: Connection, events: Sequence[Admitted]) -> list[Receipt]:
         """The same in a transaction of the caller's that may write; nothing is in before it is committed."""
-        once = Once(events)
-        return once.receipts(self._write(tx, once.fresh) if once.fresh else [])
+        return self._taken(tx, events, self._now())
 
     def deals(self) -> Iterator[LedgerDeal]:
         """Every deal, streamed by id a page at a time: no transaction is held open while the caller works."""
@@ -105,8 +105,11 @@ class EmbeddedLedger:
     def close(self) -> None:
         """Nothing to give back: the engine is the caller's."""
 
-    def _write(self, tx: Connection, fresh: Sequence[Admitted]) -> list[Receipt]:
-        now = self._now()
+    def _taken(self, tx: Connection, events: Sequence[Admitted], now: str) -> list[Receipt]:
+        once = Once(events)
+        return once.receipts(self._write(tx, once.fresh, now) if once.fresh else [])
+
+    def _write(self, tx: Connection, fresh: Sequence[Admitted], now: str) -> list[Receipt]:
         holders, head = statements.look(tx, self._org, [event.dedup_key for event in fresh])
         receipts = self._absorbed(fresh, holders) if holders else {}
         new = [event for event in fresh if event.dedup_key not in receipts]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from sqlalchemy.exc import DatabaseError, ProgrammingError
+from sqlalchemy.exc import DatabaseError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from ledger.engine import first_line
 from ledger.port import LedgerRefused, LedgerUnavailable
@@ -21,7 +22,12 @@ def translated() -> Iterator[None]:
         raise LedgerRefused(
             f"the ledger's tables cannot be used ({first_line(error)}): run `dealsync migrate`"
         ) from error
-    except (DatabaseError, psycopg.Error) as error:  # COPY speaks with the driver itself
+    except PoolExhausted as error:
+        raise LedgerUnavailable(
+            "all connections to the database are in use by other work of this process: the same events may be sent "
+            "again when some of it is done"
+        ) from error
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:  # COPY speaks with the driver itself
         what = first_line(error)
         if "no such table" in what or "no such column" in what:
             raise LedgerRefused(f"the ledger's tables cannot be used ({what}): run `dealsync migrate`") from error

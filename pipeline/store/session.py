@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from ledger.engine import first_line, reading
 from pipeline.faults import StoreUnavailable, StoreUnready
@@ -65,6 +66,11 @@ def translated() -> Iterator[None]:
         yield
     except (IntegrityError, DataError, psycopg.IntegrityError, psycopg.DataError):
         raise  # no state of the database, but a bug of ours
+    except PoolExhausted as error:
+        raise StoreUnavailable(
+            "the store cannot be used: all connections to the database are in use by other work of this process. Try "
+            "again when some of it is done; nothing was lost"
+        ) from error
     except (DatabaseError, InterfaceError, psycopg.Error) as error:  # COPY speaks with the driver itself
         what = first_line(error)
         if "no such table" in what:

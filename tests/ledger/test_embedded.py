@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 from deals.events import Event
 from deals.identity import state_bytes
@@ -177,6 +177,35 @@ def test_a_database_that_is_away_is_unavailable_and_no_secret_is_told():
         EmbeddedLedger(engine, now=now).append([event()])
     assert "s3cret" not in str(caught.value)
     engine.dispose()
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Engine]:
+    """A database to which there is one connection at a time."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with engine_at(url):
+        engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+        yield engine
+        engine.dispose()
+
+
+def test_who_finds_all_connections_in_use_may_come_again(narrow: Engine):
+    ledger = EmbeddedLedger(narrow, now=now)
+    with narrow.connect(), pytest.raises(LedgerUnavailable, match="all connections to the database are in use"):
+        ledger.append([event()])
+    ledger.append([event()])
+    assert history(narrow, ORG) == [("planhat:1", "k1")]
+
+
+def test_to_append_takes_one_connection_also_where_the_clock_is_the_databases(narrow: Engine):
+    """With a second one, those who wait for the org's turn may have taken all that the one whose turn it is needs."""
+
+    def asked() -> str:
+        with narrow.connect() as tx:
+            return str(tx.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')")).scalar_one())
+
+    EmbeddedLedger(narrow, now=asked).append([event()])
+    assert history(narrow, ORG) == [("planhat:1", "k1")]
 
 
 def test_a_file_that_cannot_be_written_is_unavailable_and_nothing_is_lost(tmp_path: Path):
