@@ -11,7 +11,9 @@ from ledger.port import LedgerUnavailable
 from ledger.wire import read_capped
 
 _KEPT_OPEN_S = 30.0
-_TIMEOUT_S = 30.0
+
+TIMEOUT_S = 30.0
+"""Nobody waits longer for a word from the ledger."""
 
 
 class Lines:
@@ -30,16 +32,22 @@ class Lines:
             "Accept": "application/json",
             "Accept-Encoding": "identity",
         }
-        self._timeout = httpx.Timeout(_TIMEOUT_S).as_dict()
+        self._timeout = httpx.Timeout(TIMEOUT_S).as_dict()
         self._open = opened
         self._mine = threading.local()
         self._all: list[httpx.BaseTransport] = []
 
-    def exchange(self, method: str, path: str, content: bytes | None = None) -> tuple[int, httpx.Headers, bytes]:
-        """Ask, and read the whole answer: status, headers, body. Raises `LedgerUnavailable` when there is none."""
+    def exchange(
+        self, method: str, path: str, content: bytes | None = None, within_s: float = TIMEOUT_S
+    ) -> tuple[int, httpx.Headers, bytes]:
+        """Ask, and read the whole answer: status, headers, body. Raises `LedgerUnavailable` when there is none.
+
+        `within_s` is how long the ledger may be silent, in seconds.
+        """
+        timeout = self._timeout if within_s >= TIMEOUT_S else httpx.Timeout(within_s).as_dict()
         headers = self._headers if content is None else {**self._headers, "Content-Type": "application/json"}
         request = httpx.Request(
-            method, self._url + path, content=content, headers=headers, extensions={"timeout": self._timeout}
+            method, self._url + path, content=content, headers=headers, extensions={"timeout": timeout}
         )
         try:
             response = self._transport().handle_request(request)

@@ -25,6 +25,14 @@ class LedgerUnavailable(LedgerFault):
     """The ledger does not answer; the same events may be sent again later, under the same keys."""
 
 
+class LedgerPaced(LedgerUnavailable):
+    """The requests of our key are used up, and the ledger was not asked: in `wait_s` seconds it may be."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class LedgerRefused(LedgerFault):
     """The ledger refuses our key or our rights: nothing can be sent until a person has acted."""
 

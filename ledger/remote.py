@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +14,29 @@ import httpx
 from deals.events import Event, body
 from ledger.budget import Budget, retry_after
 from ledger.errand import Errand, outcome, receipt, together
-from ledger.line import Lines, over_tcp
-from ledger.port import Answer, LedgerDeal, LedgerFault, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
+from ledger.line import TIMEOUT_S, Lines, over_tcp
+from ledger.port import (
+    Answer,
+    LedgerDeal,
+    LedgerFault,
+    LedgerPaced,
+    LedgerRefused,
+    LedgerUnavailable,
+    Receipt,
+    Rejected,
+    Unsettled,
+)
 from ledger.wire import BatchAnswer, Capable, DealsPage, Ids, Introspection, address, complaint, decoded, header_value
 
 _PAGE = 500
-_ATTEMPTS = 4
+_ATTEMPTS, _PAUSE_S = 4, 0.2
+_LEAST_S = 1.0  # in less time a sound ledger may not answer
 
 IN_FLIGHT = 64
 """Requests open at once: enough for a thousand events a second at 20 ms each, measured."""
+
+LOOK_S = 5.0
+"""Whoever only looks whether the ledger is there waits about so long: for requests, answers, another try."""
 
 _REJECTED = frozenset({400, 413, 415, 422})
 _NO_BATCH = frozenset({400, 404, 405, 413, 415, 422})
@@ -92,8 +107,15 @@ class RemoteLedger:
         yield from self._unseen(seen, stop_at_known=True)
 
     def check(self) -> str:
-        """One line with the address and the key's scopes. Raises `LedgerRefused` when the key may not write events."""
-        said = self._get("/", Introspection)
+        """One line with the address and the key's scopes. Raises `LedgerRefused` when the key may not write events.
+
+        Somebody waits for it: what takes longer than `LOOK_S` counts as an outage, and requests that are used up for
+        longer raise `LedgerPaced` at once.
+        """
+        try:
+            said = self._get("/", Introspection, patience_s=LOOK_S)
+        finally:
+            self._rest()
         key = said.authenticated_as
         if "deals:write" not in key.scopes:
             raise LedgerRefused(
@@ -222,14 +244,13 @@ class RemoteLedger:
                 return
             offset = following
 
-    def _get(self, path: str, shape: type[Any]) -> Any:
-        """Read something, again if it did not work. Raises `LedgerRefused` and `LedgerUnavailable`."""
-        fault: LedgerFault = LedgerUnavailable()
+    def _get(self, path: str, shape: type[Any], patience_s: float = math.inf) -> Any:
+        """Read something, again if it did not work and patience lasts. Raises `LedgerRefused`, `LedgerUnavailable`."""
+        until, fault = time.monotonic() + patience_s, LedgerUnavailable()
         for attempt in range(_ATTEMPTS):
-            while wait := self._budget.take():
-                time.sleep(wait)
+            self._await_budget(until)
             try:
-                status, headers, data = self._exchange("GET", path)
+                status, headers, data = self._exchange("GET", path, within_s=until - time.monotonic())
             except LedgerUnavailable as error:
                 fault = error
             else:
@@ -240,13 +261,28 @@ class RemoteLedger:
                 elif 400 <= status < 500 and status != 408:
                     raise self._refusal(status, data)
                 fault = LedgerUnavailable(f"the ledger at {self._url} answered GET {path} with {status}, unreadably")
-            if attempt + 1 < _ATTEMPTS:
-                time.sleep(0.2 * 2**attempt)
+            pause_s = _PAUSE_S * 2**attempt
+            if attempt + 1 == _ATTEMPTS or time.monotonic() + pause_s + _LEAST_S > until:
+                break
+            time.sleep(pause_s)
         raise fault
 
-    def _exchange(self, method: str, path: str, content: bytes | None = None) -> tuple[int, httpx.Headers, bytes]:
+    def _await_budget(self, until: float) -> None:
+        """Take a request out of the budget, when that is possible in time."""
+        while wait_s := self._budget.take():
+            if time.monotonic() + wait_s + _LEAST_S > until:
+                raise LedgerPaced(
+                    f"the ledger at {self._url} was not asked: the requests of its key are used up "
+                    f"for another {math.ceil(wait_s):,} s",
+                    wait_s,
+                )
+            time.sleep(wait_s)
+
+    def _exchange(
+        self, method: str, path: str, content: bytes | None = None, within_s: float = TIMEOUT_S
+    ) -> tuple[int, httpx.Headers, bytes]:
         try:
-            status, headers, data = self._lines.exchange(method, path, content)
+            status, headers, data = self._lines.exchange(method, path, content, max(within_s, _LEAST_S))
         except BaseException:
             self._budget.answered(None)
             raise

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from ledger.port import LedgerFault
+from ledger.port import LedgerFault, LedgerPaced
+from ledger.window import MINUTE_S
 from pipeline import schedule
 from pipeline.refer import lacks
 from pipeline.schedule import Planned
@@ -63,5 +64,7 @@ def _ledger(app: App) -> dict[str, Any]:
     kind = app.settings.ledger.kind
     try:
         return {"kind": kind, "ok": True, "message": app.ledger.check()}
+    except LedgerPaced as fault:
+        return {"kind": kind, "ok": fault.wait_s <= MINUTE_S, "message": str(fault)}  # a limit that is used is no fault
     except LedgerFault as fault:
         return {"kind": kind, "ok": False, "message": str(fault)}

@@ -37,7 +37,8 @@ def slow() -> httpx.Response:
 class Shaky(httpx.BaseTransport):
     """Takes events into a ledger in memory. `before` and `after` map a dedup key to mishaps, the first one first.
 
-    `always` stands for every key that has none of its own. `bodies` are all the requests, in the order of arrival.
+    `always` stands for every key that has none of its own. `bodies` are all the events, in the order of arrival;
+    `patience` is for how long each request was ready to wait, in seconds.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Shaky(httpx.BaseTransport):
         self.always: Mishap | None = None
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
+        self.patience: list[float] = []
         self.gets: list[Mishap] = []
         self.batches: list[Mishap] = []
         self.in_flight = self.most_in_flight = 0
@@ -54,6 +56,7 @@ class Shaky(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         with self._alone:
+            self.patience.append(max(request.extensions["timeout"].values()))
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

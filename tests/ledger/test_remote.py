@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from ledger.budget import Budget
-from ledger.port import LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
-from ledger.remote import RemoteLedger
+from ledger.budget import Budget, OwnPurse
+from ledger.port import LedgerPaced, LedgerRefused, LedgerUnavailable, Receipt, Rejected, Unsettled
+from ledger.remote import LOOK_S, RemoteLedger
 from tests.ledger.shaky import KEY, Mishap, Shaky, answer, away, reset, slow
 from tests.ledger.subjects import event
 
@@ -234,6 +234,51 @@ def test_the_check_names_a_missing_scope(line: Shaky, ledger: RemoteLedger):
     line.gets = [who("deals:read")]
     with pytest.raises(LedgerRefused, match="deals:write"):
         ledger.check()
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """For how long the ledger slept, on a clock that only its sleep moves."""
+    slept: list[float] = []
+    monkeypatch.setattr("ledger.remote.time.sleep", slept.append)
+    monkeypatch.setattr("ledger.remote.time.monotonic", lambda: sum(slept))
+    return slept
+
+
+def test_whoever_only_looks_waits_for_no_budget_and_is_told_for_how_long_nobody_may_ask(
+    line: Shaky, asleep: list[float]
+):
+    budget = Budget()
+    budget.hold(60)
+    ledger = RemoteLedger("https://ledger.example/v1", KEY, transport=line, budget=budget)
+    with pytest.raises(LedgerPaced, match="for another 60 s") as caught:
+        ledger.check()
+    assert 59 < caught.value.wait_s <= 60
+    assert (asleep, line.patience) == ([], [])
+    ledger.close()
+
+
+def test_whoever_only_looks_is_asked_for_little_patience(line: Shaky, ledger: RemoteLedger, asleep: list[float]):
+    line.gets = [slow, answer(502), who("deals:write")]
+    assert "deals:write" in ledger.check()
+    line.gets = [slow] * 10
+    with pytest.raises(LedgerUnavailable, match="in time"):
+        ledger.check()
+    assert sum(asleep) <= 2 * LOOK_S
+    assert max(line.patience) <= LOOK_S
+    assert line.patience[0] > line.patience[1] > line.patience[2], "what was waited for is not waited for again"
+
+
+def test_a_look_takes_no_more_of_the_budget_than_it_asks_for(line: Shaky):
+    purse = OwnPurse()
+    ledger = RemoteLedger("https://ledger.example/v1", KEY, transport=line, budget=Budget(40, purse))
+    line.gets = [who("deals:write")] * 2
+    for _ in range(2):
+        ledger.check()
+    other = Budget(40, purse)
+    assert [other.take() for _ in range(38)] == [0] * 38
+    assert other.take() > 0
+    ledger.close()
 
 
 def able(*capabilities: str) -> Mishap:
