@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table
 
+from ledger.collation import TEXT
 from pipeline.store.tables import metadata
 
 backfills = Table(
@@ -11,13 +12,13 @@ backfills = Table(
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("connection_id", Integer, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("reason", Text),
-    Column("since", Text),
-    Column("until", Text),
+    Column("state", TEXT, nullable=False),
+    Column("reason", TEXT),
+    Column("since", TEXT),
+    Column("until", TEXT),
     Column("laid_out", Boolean, nullable=False),
-    Column("due_at", Text, nullable=False),
-    Column("resumed_at", Text, nullable=False),
+    Column("due_at", TEXT, nullable=False),
+    Column("resumed_at", TEXT, nullable=False),
     Index("backfills_connection", "connection_id", "state"),
 )
 """`id` is that of its run. `state`: planned, running, paused, cancelled, failed, done; `reason` says why it stands
@@ -29,20 +30,20 @@ backfill_chunks = Table(
     metadata,
     Column("backfill_id", BigInteger, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("label", Text, nullable=False),
-    Column("place", Text, nullable=False),
+    Column("label", TEXT, nullable=False),
+    Column("place", TEXT, nullable=False),
     Column("expects", BigInteger),
-    Column("state", Text, nullable=False),
-    Column("reason", Text),
-    Column("cursor", Text),
+    Column("state", TEXT, nullable=False),
+    Column("reason", TEXT),
+    Column("cursor", TEXT),
     Column("attempts", Integer, nullable=False),
     Column("worked_ms", BigInteger, nullable=False),
     *(
         Column(name, BigInteger, nullable=False)
         for name in ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events")
     ),
-    Column("moved_at", Text),
-    Column("expectation", Text),
+    Column("moved_at", TEXT),
+    Column("expectation", TEXT),
     PrimaryKeyConstraint("backfill_id", "number"),
 )
 """`state`: pending, done, failed (`reason` says why). `place` is the part of the source, `cursor` how far it was read,

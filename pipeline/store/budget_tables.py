@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Table, Text
+from sqlalchemy import Column, Table
 
+from ledger.collation import TEXT
 from pipeline.store.tables import metadata
 
 budgets = Table(
     "budgets",
     metadata,
-    Column("account", Text, primary_key=True),
-    Column("state", Text, nullable=False),
+    Column("account", TEXT, primary_key=True),
+    Column("state", TEXT, nullable=False),
 )
 """What is spent of each source account's requests, as JSON (see `connectors.spending.Spending`)."""

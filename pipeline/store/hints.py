@@ -50,10 +50,8 @@ def want(tx: Connection, connection_id: int, asked: Iterable[Hint], at: str, *, 
         (connection_id, one.source_id, one.version, one.deleted, number, at, due_at or at, 0, None, 0)
         for _, one in sorted(merged.items())
     ]
-    bytewise = "hints.version {0} < excluded.version {0}".format(
-        'COLLATE "C"' if tx.dialect.name == "postgresql" else "COLLATE BINARY"
-    )
-    newer = f"CASE WHEN hints.version IS NULL OR {bytewise} THEN excluded.version ELSE hints.version END"
+    told = "coalesce(excluded.version, hints.version)"
+    newer = f"CASE WHEN hints.version > excluded.version THEN hints.version ELSE {told} END"
     sooner = "CASE WHEN hints.due_at < excluded.due_at THEN hints.due_at ELSE excluded.due_at END"
     mark = "%s" if tx.dialect.name == "postgresql" else "?"
     marks = ", ".join([mark] * len(hints.columns))

@@ -9,12 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from ledger.engine import connect, reading
+from ledger.migrating import Schema
 from ledger.schema import LEDGER
 from pipeline import settings
 from pipeline.faults import StoreUnavailable, StoreUnready
@@ -78,6 +80,41 @@ def test_a_table_that_differs_would_be_seen(engine: Engine):
         tx.execute(text("ALTER TABLE runs ADD COLUMN forgotten TEXT"))
         tx.execute(text("DROP INDEX sightings_run"))
         assert len(differences(tx)) == 2
+
+
+BY_A_LOCALE = text(
+    "SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+    "WHERE c.relkind IN ('r', 'i') AND c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE '%alembic%' "
+    "AND a.attcollation NOT IN (0, (SELECT oid FROM pg_collation WHERE collname = 'C'))"
+)
+
+
+def test_text_is_compared_byte_by_byte_in_every_table_and_index(postgres_url: str):
+    """What was there before, in the order of the machine's locale, is found again afterwards, and stays unique."""
+    engine = connect(postgres_url)
+    with engine.begin() as tx:
+        for schema, before in ((STORE, "0011"), (LEDGER, "0003")):
+            migrated_to(tx, schema, before)
+        tx.execute(text("INSERT INTO leases SELECT 'a' || chr(45 + n), 'me', n, '' FROM generate_series(0, 70) AS n"))
+    with engine.connect() as tx:
+        assert len(tx.execute(BY_A_LOCALE).all()) > 100
+    assert (len(STORE.migrate(engine)), len(LEDGER.migrate(engine))) == (1, 1)
+    with engine.begin() as tx:
+        assert tx.execute(BY_A_LOCALE).all() == []
+        names = list(tx.execute(text("SELECT name FROM leases ORDER BY name")).scalars())
+        assert names == sorted(names)
+        assert len(names) == 71
+        tx.execute(text("SET LOCAL enable_seqscan = off"))
+        assert tx.execute(text("SELECT token FROM leases WHERE name = 'aB'")).scalars().all() == [21]
+    with pytest.raises(IntegrityError), engine.begin() as tx:
+        tx.execute(text("INSERT INTO leases VALUES ('aB', 'me', 1, '')"))
+    engine.dispose()
+
+
+def migrated_to(tx: Connection, schema: Schema, revision: str) -> None:
+    config = schema.config()
+    config.attributes.update(connection=tx, schema=schema)
+    command.upgrade(config, revision)
 
 
 def test_migrating_again_does_nothing(engine: Engine):
