@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -30,6 +30,14 @@ _AUDITED = ("key_id", "action", "status", "calls", "at")
 _ORG = re.compile(r"[a-z0-9_]{1,64}")
 
 
+Witness = Callable[[Connection, str], None]
+"""Is told a key's id in the transaction that makes or revokes it: what it writes is committed together with that."""
+
+
+def nobody(tx: Connection, key_id: str) -> None:
+    """Where nobody writes down who did it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key that is in force: `rpm` requests a minute for one org."""
@@ -42,7 +50,13 @@ class ApiKey:
 
 
 def create(
-    engine: Engine, *, name: str, scopes: Sequence[str], org: str = ORG, rpm: int | None = None
+    engine: Engine,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    org: str = ORG,
+    rpm: int | None = None,
+    witness: Witness = nobody,
 ) -> dict[str, Any]:
     """Make a key: `{"key_id", "key", "prefix", "org", "scopes", "rpm"}`. `key` is told here and never again.
 
@@ -63,6 +77,7 @@ def create(
     with translated(), engine.begin() as tx:
         tx.execute(api_keys.insert().values(row))
         _audited(tx, str(row["key_id"]), "created", 0, 1, str(row["created_at"]))
+        witness(tx, str(row["key_id"]))
     return {
         "key_id": row["key_id"],
         "key": key,
@@ -93,7 +108,7 @@ def listed(engine: Engine) -> list[dict[str, Any]]:
     ]
 
 
-def revoke(engine: Engine, key_id: str) -> bool:
+def revoke(engine: Engine, key_id: str, *, witness: Witness = nobody) -> bool:
     """Revoke a key: the next request with it is refused. Whether it was in force until now."""
     in_force = (api_keys.c.key_id == key_id) & api_keys.c.revoked_at.is_(None)
     at = utc_now()
@@ -101,6 +116,7 @@ def revoke(engine: Engine, key_id: str) -> bool:
         revoked = tx.execute(update(api_keys).where(in_force).values(revoked_at=at)).rowcount == 1
         if revoked:
             _audited(tx, key_id, "revoked", 0, 1, at)
+            witness(tx, key_id)
     return revoked
 
 

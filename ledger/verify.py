@@ -87,9 +87,10 @@ def verify(engine: Engine, org: str, expect: str | None = None) -> Verdict:
     return Verdict(True, counted["events"], counted["deals"], None, head)
 
 
-def rebuild(engine: Engine, org: str) -> int:
+def rebuild(engine: Engine, org: str, *, witness: Callable[[Connection, int], None] = lambda *_: None) -> int:
     """Make the org's deals anew from its events, in one transaction; the number of deals.
 
+    `witness` is told that number in the transaction: what it writes is committed together with the deals.
     The result is byte for byte what appending made of the same events. Raises a `LedgerFault`.
     """
     count, received = 0, source_events.c
@@ -110,6 +111,7 @@ def rebuild(engine: Engine, org: str) -> int:
             count += 1
         if batch:
             statements.project(tx, batch)
+        witness(tx, count)
     return count
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ledger import keys
 from ledger.embedded import ORG
@@ -18,6 +18,7 @@ from ledger.export import export as exported
 from ledger.service import create_app
 from ledger.verify import rebuild as rebuilt
 from ledger.verify import verify as verified
+from pipeline.audit import NOBODY, Operator
 from pipeline.faults import SettingsError
 from pipeline.settings import Settings
 from pipeline.store.session import translated
@@ -66,10 +67,14 @@ def _parquet() -> Callable[[BinaryIO], Sheet]:
     return ParquetSheet
 
 
-def rebuild(settings: Settings) -> int:
+def rebuild(settings: Settings, operator: Operator = NOBODY) -> int:
     """Compute the ledger's projection anew from its events; the number of deals."""
+
+    def witness(tx: Connection, deals: int) -> None:
+        operator.did(tx, "ledger rebuild", outcome=f"{deals} deals made anew")
+
     with _opened(settings) as engine:
-        return rebuilt(engine, ORG)
+        return rebuilt(engine, ORG, witness=witness)
 
 
 def service_app(settings: Settings) -> Any:
@@ -78,10 +83,16 @@ def service_app(settings: Settings) -> Any:
     return create_app(open_store(settings).engine, choices=ledger.choices(), max_waiting=ledger.max_waiting)
 
 
-def keys_create(settings: Settings, name: str, scopes: list[str], org: str | None, rpm: int | None) -> dict[str, Any]:
+def keys_create(
+    settings: Settings, name: str, scopes: list[str], org: str | None, rpm: int | None, operator: Operator = NOBODY
+) -> dict[str, Any]:
     """A new API key; its text is shown this once."""
+
+    def witness(tx: Connection, key_id: str) -> None:
+        operator.did(tx, "ledger keys create", outcome=f"made for {name}: {' '.join(scopes)}", target=key_id)
+
     with _opened(settings) as engine:
-        return keys.create(engine, name=name, scopes=scopes, org=org or ORG, rpm=rpm)
+        return keys.create(engine, name=name, scopes=scopes, org=org or ORG, rpm=rpm, witness=witness)
 
 
 def keys_list(settings: Settings) -> list[dict[str, Any]]:
@@ -96,10 +107,14 @@ def keys_audit(settings: Settings, key_id: str | None) -> list[dict[str, Any]]:
         return keys.audited(engine, key_id)
 
 
-def keys_revoke(settings: Settings, key_id: str) -> bool:
+def keys_revoke(settings: Settings, key_id: str, operator: Operator = NOBODY) -> bool:
     """Revoke a key at once; whether it was in force."""
+
+    def witness(tx: Connection, key_id: str) -> None:
+        operator.did(tx, "ledger keys revoke", outcome="revoked", target=key_id)
+
     with _opened(settings) as engine:
-        return keys.revoke(engine, key_id)
+        return keys.revoke(engine, key_id, witness=witness)
 
 
 @contextmanager

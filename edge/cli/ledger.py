@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from edge.cli.exits import DONE, INTEGRITY, USAGE, Failed
-from edge.cli.options import Config, Host, Json, Port, Quiet
+from edge.cli.operator import operator
+from edge.cli.options import As, Config, Host, Json, Port, Quiet, Why
 from edge.cli.terminal import Terminal
 
 group = typer.Typer(no_args_is_help=True, help="The embedded ledger.")
@@ -107,12 +108,19 @@ def export(
 
 
 @group.command()
-def rebuild(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+def rebuild(
+    ctx: typer.Context,
+    why: Why = None,
+    who: As = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
     """Compute the ledger's deals anew from its events."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.ledger_tools import rebuild as verb
 
-    deals = verb(terminal.settings())
+    deals = verb(terminal.settings(), operator(who, why))
     if terminal.json:
         terminal.document({"deals": deals})
     elif not terminal.quiet:
@@ -132,6 +140,8 @@ def create(
     rpm: Annotated[
         int | None, typer.Option("--rpm", metavar="N", min=1, help="Requests a minute.", show_default=False)
     ] = None,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -141,7 +151,7 @@ def create(
     from pipeline.ledger_tools import keys_create
 
     try:
-        made = keys_create(terminal.settings(), name, scope, org, rpm)
+        made = keys_create(terminal.settings(), name, scope, org, rpm, operator(who, why))
     except ValueError as error:
         raise Failed(str(error), USAGE) from error
     if terminal.json:
@@ -201,6 +211,8 @@ def audit(
 def revoke(
     ctx: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID")],
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -209,7 +221,7 @@ def revoke(
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.ledger_tools import keys_revoke
 
-    revoked = keys_revoke(terminal.settings(), key_id)
+    revoked = keys_revoke(terminal.settings(), key_id, operator(who, why))
     if terminal.json:
         terminal.document({"revoked": revoked})
     elif not revoked:

@@ -80,3 +80,18 @@ def test_deals_can_be_published_to_a_ledger_served_elsewhere(
     for name in ("KIND", "URL", "API_KEY"):
         monkeypatch.delenv(f"DEALSYNC__LEDGER__{name}")
     assert cli("ledger", "verify", "--config", theirs, "--json").document["events"] == 12
+
+
+def test_who_made_and_revoked_a_key_and_rebuilt_the_ledger_is_kept_with_the_reason(cli: Cli, configured: Path):
+    person = ("--as", "ann", "--reason", "an audit")
+    made = cli("ledger", "keys", "create", "finance", "--scope", "deals:read", *person, "--json").document["key_id"]
+    assert cli("ledger", "keys", "revoke", made, *person).code == 0
+    assert cli("ledger", "keys", "revoke", made, *person).code == 2, "it was not in force: nothing was done"
+    assert cli("ledger", "rebuild", *person).code == 0
+    kept = cli("audit", "--json").document["audit"]
+    assert [(one["action"], one["target"], one["outcome"]) for one in kept] == [
+        ("ledger keys create", made, "made for finance: deals:read"),
+        ("ledger keys revoke", made, "revoked"),
+        ("ledger rebuild", None, "0 deals made anew"),
+    ]
+    assert {(one["who"], one["reason"], one["connection"]) for one in kept} == {("ann", "an audit", None)}
