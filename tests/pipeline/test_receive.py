@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from structlog.testing import capture_logs
 
 from connectors.planhat import SOURCE
 from connectors.planhat.simulator import PlanhatSimulator
@@ -233,6 +234,16 @@ def test_a_connection_may_choose_another_scheme_than_its_source_has(tmp_path: Pa
 def test_a_scheme_that_could_verify_nothing_is_told_before_anybody_waits_for_deliveries(tmp_path: Path):
     with pytest.raises(SettingsError, match=r"connections\.eu\.webhook.*signature_header"):
         loaded(tmp_path, 'scheme = "hmac"')
+
+
+def test_a_setting_that_decides_nothing_is_told_when_the_doors_open(tmp_path: Path):
+    for webhook, told in (('tolerance = "90s"', [("eu", ["tolerance"])]), ('header = "X-Other"', [])):
+        config = loaded(tmp_path, webhook)
+        migrate(config)
+        with open_app(config) as app, capture_logs() as lines:
+            assert doors(app).keys() == {"eu"}
+        said = [line for line in lines if line["event"] == "webhook.without_effect"]
+        assert [(line["connection"], line["settings"]) for line in said] == told
 
 
 def test_a_secret_that_no_header_can_bear_is_told_where_it_is_first_read(tmp_path: Path):
