@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -121,6 +122,18 @@ def test_stage_moves_between_two_reads_are_read_from_the_audit_log(quoted: bool)
     assert [hop.stage for hop in read(deal(audit_log=log)).hops] == ["qualified", "proposal"]
     assert read(deal(audit_log=log), Rules(ledger_currency="USD", stage_history=False)).hops == ()
     assert read(deal(audit_log=None)).hops == ()
+
+
+@pytest.mark.parametrize("missing", ["from_stage", "changed_at", None])
+def test_stage_moves_in_a_circle_are_put_in_order_by_their_times_or_by_where_they_went_on_from(missing: str | None):
+    way = ["lead", "proposal", "negotiation", "lead", "proposal"]
+    log = [
+        {"from_stage": before, "to_stage": after, "changed_at": f"2026-03-0{day}T10:00:00Z"}
+        for day, (before, after) in enumerate(pairwise(way), 1)
+    ]
+    log = [{key: value for key, value in entry.items() if key != missing} for entry in log]
+    for kept in (log, log[::-1]):
+        assert [hop.stage for hop in read(deal(audit_log=kept)).hops] == way[1:]
 
 
 def test_an_amount_in_quotes_parks_and_zero_null_and_credits_are_read():

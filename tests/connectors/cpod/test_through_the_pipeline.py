@@ -100,6 +100,21 @@ def test_stage_moves_that_are_kept_the_newest_first_are_told_in_the_order_they_w
     assert [stage for _, stage in one.events(deal)] == told
 
 
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_a_deal_that_went_in_circles_within_a_second_is_told_as_it_went(connect: Any, order: str):
+    """It ends where its first move led, and all moves bear one time: only where each went on from is left to tell."""
+    one = connect(Tenant(5, audit_log_order=order))
+    deal = one.tenant.new_deal(amount=Decimal(100), stage="lead")
+    one.pull()
+    told = ["lead"]
+    for stages in (("proposal", "negotiation", "lead", "proposal"), ("negotiation", "proposal", "lead", "proposal")):
+        for stage in stages:
+            one.tenant.set_stage(deal, stage)
+        one.pull()
+        told += stages
+    assert [stage for _, stage in one.events(deal)] == told
+
+
 def test_a_deleted_deal_gets_its_tombstone_with_the_next_pull_and_a_restored_one_comes_back(connect: Any):
     one = connect(Tenant(5))
     deal = one.tenant.ids()[0]
