@@ -122,7 +122,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_ignore_result": True,  # the truth is in the database; results only grow
         "task_serializer": "json",
         "accept_content": ["json"],  # pickle would make the broker able to run code
-        "task_soft_time_limit": 3300,
+        "task_soft_time_limit": 3300,  # what it was at is gone on with by the next: see pipeline.tasks
         "task_time_limit": 3600,  # the lease is the real guard
         "worker_prefetch_multiplier": 1,  # nothing waits behind a long task
         "worker_cancel_long_running_tasks_on_connection_loss": True,  # its twin is already on the way

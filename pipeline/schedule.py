@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from pipeline import settings
-from pipeline.faults import Interrupted
 from pipeline.store import asked, backfills, connections, hints, inbox, leases, outbox, pauses, runs
 from pipeline.store.connections import ConnectionRow
 from pipeline.store.session import now
@@ -63,8 +62,9 @@ def next_start(name: str, every: timedelta, least: timedelta, history: Sequence[
 
     Never sooner than `least` after the last attempt began. After one that ended well: after `every`, stretched by a
     little. After failures: at random within a time that doubles with each, and no later than after one that ended well.
-    Whatever slots were missed meanwhile, it is due once. `name` and the attempt's number decide what is random, so that
-    everybody who asks is told the same.
+    Whatever slots were missed meanwhile, it is due once. One that was interrupted is no attempt: it is gone on with as
+    soon as it was due. `name` and the attempt's number decide what is random, so that everybody who asks is told the
+    same.
     """
     last = history[0]
     every = max(every, least)
@@ -204,18 +204,13 @@ def _publish_due(tx: Connection, seen: Seen) -> bool:
     waits_until = outbox.next_due(tx)
     if waits_until is None or waits_until > seen.at or "publish" in seen.held:
         return False
-    history = runs.latest(tx, "publish", None, _LOOKED_AT)
-    failures = sum(1 for _ in takewhile(_failed, history))
+    history = [run for run in runs.latest(tx, "publish", None, _LOOKED_AT) if run["reason"] != runs.INTERRUPTED]
+    failures = sum(1 for _ in takewhile(lambda run: run["state"] == "failed", history))
     if not failures:
         return True
     bound: timedelta = min(LONGEST_PUBLISH_BACKOFF, _PUBLISH_BACKOFF * 2**failures)
     started_at = _moment(history[0]["started_at"])
     return _moment(seen.at) >= started_at + bound * _share(f"publish {history[0]['id']}")
-
-
-def _failed(run: Mapping[str, Any]) -> bool:
-    """Whether the other side is to blame: a process that was stopped or killed says nothing about it."""
-    return str(run["state"]) == "failed" and run["reason"] != str(Interrupted())
 
 
 def _attempt(run: runs.Past) -> Attempt:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache, wraps
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from celery import Celery, current_app, shared_task
@@ -35,6 +37,12 @@ EXPECTED = (Fault, PipelineFault, LedgerFault)
 PATIENCE_S = 5.0
 """A task does not sit out an outage: it ends, and the next tick rings again."""
 
+
+class CutOff(BaseException):
+    """A task has had its time. Like every order to stop it is no `Exception`: no code takes it for a fault of what is
+    in hand."""
+
+
 _held_open = ExitStack()
 """Keeps this process's app open: what nobody holds is collected, and takes the ledger's threads along."""
 
@@ -44,7 +52,8 @@ def task_of(verb: str, *, queue: str) -> Callable[[Callable[..., None]], Any]:
 
     A fault that is no bug ends it with a line of our own: Celery's line for it would carry the traceback. Somebody
     else who is doing the same is as good as doing it, and so is whoever has done it since the tick rang: messages pile
-    up while no worker is there to take them. Any other error is left to Celery, traceback and all.
+    up while no worker is there to take them. What has had its time ends like a process that is told to stop, and is
+    found again, where it was, by the next tick. Any other error is left to Celery, traceback and all.
     """
 
     def made(do: Callable[..., None]) -> Any:
@@ -53,7 +62,11 @@ def task_of(verb: str, *, queue: str) -> Callable[[Callable[..., None]], Any]:
             try:
                 if since is not None and schedule.is_over(_app(), schedule.Due(verb, ids["connection"]), since):
                     return "over"
-                do(**ids)
+                with _in_time():
+                    do(**ids)
+            except CutOff:
+                log.info("cut_off", verb=verb, **ids)
+                return "cut off"
             except Busy:
                 log.debug("busy", verb=verb, **ids)
                 return "busy"
@@ -65,6 +78,23 @@ def task_of(verb: str, *, queue: str) -> Callable[[Callable[..., None]], Any]:
         return shared_task(name=verb, queue=queue)(task)
 
     return made
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Celery tells a task whose time is over by a signal; what it would raise then looks like a bug of ours."""
+
+    def cut_off(*_: object) -> NoReturn:
+        raise CutOff
+
+    if threading.current_thread() is not threading.main_thread():  # no signal comes here, and no time is limited
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, cut_off)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @task_of("pull", queue="pull")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Text, cast, func, insert, literal, select, true, union_all, update
 
+from pipeline.faults import Interrupted
 from pipeline.store.session import later
 from pipeline.store.tables import connections, runs
 from pipeline.summary import Counts, Summary
@@ -18,6 +19,9 @@ LONGEST = timedelta(days=1)
 
 UNHAPPY = ("failed", "abandoned", "running")
 """States of a run that did not come to its end, or has not yet."""
+
+INTERRUPTED = str(Interrupted())
+"""Why a run failed whose process was told to stop: that says nothing of the other side."""
 
 COUNTS = (*(count.name for count in fields(Counts) if count.name != "flags"), "published")
 
@@ -81,13 +85,14 @@ class Past(NamedTuple):
 
 def histories(tx: Connection, kinds: Sequence[str], limit: int) -> dict[tuple[int, str], list[Past]]:
     """The last run of each connection and kind, by its number and the kind; and where it did not come to its end, those
-    before it that did not either: the last one first, at most `limit`.
+    before it that did not either: the last one first, at most `limit`. Those that were interrupted are passed over.
 
     One value for each, which leaves PostgreSQL no join to plan: given one, it read all the runs there ever were.
     """
     kind = union_all(*(select(literal(one).label("kind")) for one in kinds)).subquery()
     said = (cast(runs.c.id, Text) + " " + runs.c.state + " " + runs.c.started_at).label("said")
     latest = select(said).where(runs.c.connection_id == connections.c.id, runs.c.kind == kind.c.kind)
+    latest = latest.where(runs.c.reason.is_distinct_from(INTERRUPTED))
     few = latest.order_by(runs.c.id.desc()).limit(limit).correlate(connections, kind).subquery()
     history = select(func.aggregate_strings(few.c.said, ",")).scalar_subquery()
     found = select(connections.c.id, kind.c.kind, history).select_from(connections.join(kind, true()))

@@ -6,9 +6,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
@@ -18,10 +20,12 @@ from ledger.port import LedgerUnavailable
 from pipeline import observe, tasks
 from pipeline.ask import ask_run
 from pipeline.audit import Operator
-from pipeline.faults import Busy, StaleLease, StoreUnavailable
+from pipeline.faults import Busy, Interrupted, StaleLease, StoreUnavailable
 from pipeline.past import list_runs
 from pipeline.pause import pause
 from pipeline.pull import pull
+from pipeline.schedule import Due, due
+from pipeline.status import status
 from pipeline.wiring import App
 from tests.pipeline.world import NAME
 
@@ -137,3 +141,33 @@ def test_a_message_that_comes_after_the_source_refused_us_does_not_ask_it_again(
         pull(app, NAME)
     work_off(rung)
     assert made(app, "sweep") == 0
+
+
+class Late(httpx.BaseTransport):
+    """A CRM so slow that the task that reads it has had its time by the request of this number."""
+
+    def __init__(self, inner: httpx.BaseTransport, number: int) -> None:
+        self._inner, self._left = inner, number
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._left -= 1
+        if not self._left:
+            signal.raise_signal(signal.SIGUSR1)
+        return self._inner.handle_request(request)
+
+
+def test_what_has_had_its_time_is_gone_on_with_at_once_and_is_no_failure_of_the_source(
+    app: App, crm: PlanhatSimulator, rung: list[Any]
+):
+    """As often as it takes: a long read is done in parts, and the parts are not put ever farther apart."""
+    pull(app, NAME)
+    for _ in range(3):
+        app.transports = {NAME: Late(crm.transport(), 3)}
+        assert tasks.sweep.apply(kwargs={"connection": NAME}).result == "cut off"
+        (run, *_) = list_runs(app, connection=NAME, kind="sweep")
+        assert (run["state"], run["reason"]) == ("failed", str(Interrupted()))
+        assert Due("sweep", NAME) in due(app)
+    app.transports = {NAME: crm.transport()}
+    assert tasks.sweep.apply(kwargs={"connection": NAME}).result == "done"
+    assert Due("sweep", NAME) not in due(app)
+    assert status(app)["connections"][0]["state"] == "ok"
