@@ -162,7 +162,7 @@ def _reopen(tx: Connection, connection_id: int, entries: Sequence[Entry]) -> Non
     parking.close(tx, [entry.id for entry in crashed], "resolved", at=at, note="asked for again")
 
 
-def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -> int:
+def discard_parked(app: App, numbers: Sequence[int], operator: Operator) -> int:
     """Put entries aside for good; how many were open. A refused event is never discarded: its lane would have a hole.
 
     Raises `Unknown`.
@@ -172,10 +172,10 @@ def discard_parked(app: App, numbers: Sequence[int], *, reason: str, who: str) -
         if any(entry.row.stage == "event" for entry in entries):
             raise Unknown("an event that the ledger refused cannot be discarded: its deal's later events build on it")
         still_open = [entry.id for entry in entries if entry.row.state == "open"]
-        parking.close(tx, still_open, "discarded", at=now(tx), note=f"{who}: {reason}")
+        parking.close(tx, still_open, "discarded", at=now(tx), note=f"{operator.who}: {operator.why or ''}")
         for entry in entries:
             outcome = "discarded" if entry.id in still_open else f"was {entry.row.state} already"
-            Operator(who, reason).did(
+            operator.did(
                 tx, "parked discard", outcome=outcome, connection_id=entry.row.connection_id, target=str(entry.id)
             )
     return len(still_open)

@@ -95,5 +95,4 @@ def retry(request: Request, opened: Opened, which: Retry) -> Response:
 @router.post("/parked/discard", responses=ok(Discarded))
 def discard(request: Request, opened: Opened, which: Discard) -> Response:
     """Put records aside for good, with the reason."""
-    person = operator(request, which)
-    return document({"discarded": discard_parked(opened, which.ids, reason=which.reason, who=person.who)})
+    return document({"discarded": discard_parked(opened, which.ids, operator(request, which))})

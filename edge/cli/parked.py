@@ -120,7 +120,7 @@ def discard(
     from pipeline.redrive import discard_parked
 
     with terminal.app() as opened:
-        count = discard_parked(opened, numbers, reason=person.why or "", who=person.who)
+        count = discard_parked(opened, numbers, person)
     if terminal.json:
         terminal.document({"discarded": count})
     elif not terminal.quiet:

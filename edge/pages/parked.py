@@ -60,8 +60,8 @@ def retry(request: Request, form: Form) -> Response:
 
 def discard(request: Request, form: Form) -> Response:
     """Put it aside for good."""
-    entry_id, person = identified(request), operator(request, form)
-    discard_parked(opened(request), [entry_id], reason=person.why or "", who=person.who)
+    entry_id = identified(request)
+    discard_parked(opened(request), [entry_id], operator(request, form))
     return done(f"/parked/{entry_id}", "discarded")
 
 

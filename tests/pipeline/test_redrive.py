@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select
 from connectors.faults import Refused
 from connectors.planhat.simulator import PlanhatSimulator
 from pipeline import redrive, replay, schedule, settings
-from pipeline.audit import NOBODY
+from pipeline.audit import NOBODY, Operator
 from pipeline.faults import Unknown
 from pipeline.fetch import fetch
 from pipeline.mapping_files import shipped
@@ -142,8 +142,8 @@ def test_who_waits_for_the_answer_has_some_tried_again_and_asks_for_the_rest(app
 
 def test_what_was_put_aside_stays_aside_until_its_bytes_change(app, crm, odd):
     (entry,) = list_parked(app)
-    assert discard_parked(app, [entry["id"]], reason="a test deal", who="ann") == 1
-    assert discard_parked(app, [entry["id"]], reason="again", who="ann") == 0
+    assert discard_parked(app, [entry["id"]], Operator("ann", "a test deal")) == 1
+    assert discard_parked(app, [entry["id"]], Operator("ann", "again")) == 0
     before = blocks(app)
     for verb in (pull, sweep):
         summary = verb(app, NAME)
@@ -160,7 +160,7 @@ def test_a_record_without_an_id_that_was_put_aside_stays_aside(app, crm):
     pull(app, NAME)
     (entry,) = list_parked(app)
     assert entry["source_id"] is None
-    discard_parked(app, [entry["id"]], reason="not a deal", who="ann")
+    discard_parked(app, [entry["id"]], Operator("ann", "not a deal"))
     summary = sweep(app, NAME)
     assert (summary.parked, summary.out_of_scope) == (0, 1)
     assert list(list_parked(app)) == []
@@ -168,7 +168,7 @@ def test_a_record_without_an_id_that_was_put_aside_stays_aside(app, crm):
 
 def test_what_was_put_aside_lands_once_the_mapping_can_read_it(app, odd, knows_odd):
     (entry,) = list_parked(app)
-    discard_parked(app, [entry["id"]], reason="a test deal", who="ann")
+    discard_parked(app, [entry["id"]], Operator("ann", "a test deal"))
     knows_odd()
     sweep(app, NAME)
     assert projected(app)[f"{NAME}:{odd}"]["stage"] == "odd"
@@ -202,7 +202,7 @@ def test_a_refused_event_cannot_be_put_aside_and_its_lane_is_reopened_once(app, 
     publish(app)
     (entry,) = list_parked(app)
     with pytest.raises(Unknown, match="cannot be discarded"):
-        discard_parked(app, [entry["id"]], reason="x", who="ann")
+        discard_parked(app, [entry["id"]], Operator("ann", "x"))
     retry_parked(app, [entry["id"]], None)
     publish(app)
     (again,) = list_parked(app)
@@ -235,7 +235,7 @@ def test_numbers_that_are_not_there_are_told(app):
     for verb in (
         lambda: show_parked(app, 99),
         lambda: retry_parked(app, [99], None),
-        lambda: discard_parked(app, [99], reason="x", who="ann"),
+        lambda: discard_parked(app, [99], Operator("ann", "x")),
     ):
         with pytest.raises(Unknown, match="nothing is parked under number 99"):
             verb()

@@ -43,6 +43,7 @@ from connectors.simulated_wire import (
     truncated,
 )
 from pipeline import settings as configuration
+from pipeline.audit import Operator
 from pipeline.fetch import fetch
 from pipeline.mapping_files import shipped
 from pipeline.publish import publish
@@ -302,7 +303,7 @@ class Histories(RuleBasedStateMachine):
         if parked := list(list_parked(self.app)):
             chosen = parked[which % len(parked)]
             self.unseen.add(chosen["source_id"])
-            discard_parked(self.app, [chosen["id"]], reason="a test", who="me")
+            discard_parked(self.app, [chosen["id"]], Operator("me", "a test"))
 
     @rule()
     def change_the_mapping(self) -> None:
