@@ -13,7 +13,7 @@ from pipeline.backfill_report import Outcome, Standing, Watch, found, standing, 
 from pipeline.backfill_work import summary_of, work
 from pipeline.faults import Busy, Unknown
 from pipeline.handover import LOOK_EVERY_S, PATIENCE_S
-from pipeline.store import backfills, connections, leases
+from pipeline.store import backfills, connections, leases, pauses
 from pipeline.store.backfills import BackfillRow
 from pipeline.store.session import now
 from pipeline.wiring import App
@@ -166,9 +166,15 @@ def _await(app: App, backfill_id: int, watch: Watch) -> Outcome:
         with app.store.read() as tx:
             row, at = found(tx, backfill_id), now(tx)
             stands, begun = standing_of(tx, row), backfills.lease_name(row.id) in leases.held(tx)
+            pause = pauses.all_of_them(tx).get(row.connection_id)
         watch(stands)
         if row.state != "running":
             return _ended(app, row)
+        if pause is not None and not begun:
+            raise Unavailable(
+                f"{stands.connection} was paused by {pause.who} at {pause.since}: the workers go on with backfill "
+                f"{row.id} after `dealsync resume {stands.connection}`"
+            )
         if row.reason is not None and row.due_at > at:
             raise Unavailable(f"{row.reason}. The workers go on with backfill {row.id} at {row.due_at}")
         if begun or row.laid_out:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from pipeline.faults import Unknown
-from pipeline.store import backfills, connections
+from pipeline.store import backfills, connections, pauses
 from pipeline.store.backfills import BackfillRow, ChunkRow
+from pipeline.store.session import now
 from pipeline.summary import Summary
 from pipeline.wiring import App
 
@@ -22,7 +24,8 @@ SHARES = ("creates", "changes", "no_ops", "parked", "out_of_scope")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """How a backfill stands. `records` were read in it; `rate` is records a second of work; `eta_seconds` is None
-    while it stands still or nothing is known. `expected` adds up what a dry run said, None without one."""
+    while it stands still, its connection is paused, or nothing is known, and includes what a used up quota makes it
+    wait for. `expected` adds up what a dry run said, None without one."""
 
     id: int
     connection: str
@@ -142,7 +145,7 @@ def standing_of(tx: Connection, row: BackfillRow) -> Standing:
         total=len(plan),
         records=records,
         rate=round(records / worked_s, 1) if worked_s > 0 else None,
-        eta_seconds=_eta(row.state, plan, worked_s) if row.laid_out else None,
+        eta_seconds=_ends_in(tx, row, _eta(row.state, plan, worked_s)) if row.laid_out else None,
         percent=int(100 * share),
         expected=expected(one.expectation for one in plan),
         plan=plan,
@@ -167,6 +170,16 @@ def _share(chunk: ChunkRow) -> float:
     if chunk.state == "done":
         return 1.0
     return min(chunk.counts.read / chunk.plan.expects, 0.99) if chunk.plan.expects else 0.0
+
+
+def _ends_in(tx: Connection, row: BackfillRow, work_s: int | None) -> int | None:
+    """When so much work will be done: nobody does any while the connection is paused, or before the source lets us."""
+    if row.state != "running" or work_s is None:
+        return work_s
+    if row.connection_id in pauses.all_of_them(tx):
+        return None
+    wait = datetime.fromisoformat(row.due_at) - datetime.fromisoformat(now(tx))
+    return work_s + max(0, round(wait.total_seconds()))
 
 
 def _eta(state: str, plan: list[ChunkRow], worked_s: float) -> int | None:

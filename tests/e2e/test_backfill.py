@@ -128,3 +128,20 @@ def test_a_backfill_by_hand_is_done_by_a_worker_and_waited_for(app: App, crm: Pl
     assert (refused.returncode, "403" in refused.stderr) == (4, True), refused.stderr
     crm.switches.forbidden = False
     assert fleet.command("backfill", "retry", str(listed(app)[-1].id)).returncode == 0
+
+
+@pytest.mark.timeout(180)
+def test_whoever_waits_for_a_backfill_of_a_paused_connection_is_told_so(app: App, crm: PlanhatSimulator, fleet: Fleet):
+    crm.faults.sometimes(1.0, slow(0.5), where=a_page)
+    fleet.worker()
+    fleet.beat()
+    assert fleet.command("backfill", "start", NAME, "--no-wait").returncode == 0
+    number = listed(app)[0].id
+    eventually(lambda: standing(app, number).records > 0, fleet)
+    fleet.command("pause", NAME, "--as", "ann")
+    said = fleet.command("backfill", "resume", str(number))
+    assert (said.returncode, f"after `dealsync resume {NAME}`" in said.stderr) == (6, True), said.stderr
+    assert standing(app, number).state == "running"
+    fleet.command("resume", NAME)
+    crm.faults.clear()
+    eventually(lambda: standing(app, number).state == "done", fleet)

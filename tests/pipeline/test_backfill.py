@@ -15,11 +15,13 @@ from connectors.faults import RateLimited, Refused, Unavailable
 from connectors.planhat.simulated_switches import Switches
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Request, rate_limited, refused
+from pipeline.audit import Operator
 from pipeline.backfill import cancel, pause, resume, retry, start
 from pipeline.backfill_report import Standing, listed, standing
 from pipeline.backfill_work import work, work_on
 from pipeline.faults import Busy, StaleLease, Stopped, Unknown
 from pipeline.fetch import fetch
+from pipeline.pause import pause as pause_connection
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.schedule import due
@@ -248,6 +250,22 @@ def test_a_quota_that_is_used_up_puts_it_off_until_it_is_renewed(app: App, crm: 
     assert waiting(app) == [NAME]
     assert resume(app, 1).standing.state == "done"
     assert rows(app)["events"] == 70
+
+
+def test_the_time_that_is_left_counts_the_wait_for_a_quota_and_is_unknown_while_the_connection_is_paused(
+    app: App, crm: PlanhatSimulator
+):
+    crm.faults.at(22, rate_limited("600"))
+    with pytest.raises(RateLimited):
+        start(app, NAME, ALL)
+    waits = standing(app, 1).eta_seconds
+    in_database(app, "UPDATE backfills SET due_at = '2000-01-01T00:00:00.000Z'")
+    works = standing(app, 1).eta_seconds
+    assert waits is not None
+    assert works is not None
+    assert works < 300 < waits <= 600 + works
+    pause_connection(app, NAME, Operator("ann", "the CRM is being mended"))
+    assert standing(app, 1).eta_seconds is None
 
 
 def test_a_source_that_is_away_leaves_the_chunk_for_later(app: App, crm: PlanhatSimulator):
