@@ -176,6 +176,9 @@ def _look_at(run: Run, wanted: list[Wanted]) -> None:
         except Exception as bug:
             log.exception("heed.crashed", source_id=one.source_id, times=one.crashes + 1)
             _put_off_crashed(run, one, type(bug).__name__)
+        except BaseException:  # told to stop, in the middle of a record that is not to blame for it
+            _give_back(run, wanted[place:])
+            raise
     if unanswered is not None and not answered:
         raise unanswered
 
@@ -243,6 +246,11 @@ def _put_off(where: App | Run, connection_id: int, one: Wanted, fault: Exception
     delay = timedelta(seconds=fault.retry_after_s) if isinstance(fault, RateLimited) else _delay(one.attempts)
     with where.store.write() as tx:
         hints.put_off(tx, connection_id, one, later(now(tx), delay), behind_since=one.behind_since)
+
+
+def _give_back(run: Run, left: list[Wanted]) -> None:
+    with run.store.write() as tx:
+        hints.give_back(tx, run.scope.connection_id, left, now(tx))
 
 
 def _put_off_crashed(run: Run, one: Wanted, kind: str) -> None:

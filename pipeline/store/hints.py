@@ -108,6 +108,14 @@ def put_off_crashed(tx: Connection, connection_id: int, one: Wanted, until: str)
     tx.execute(update(hints).where(_is_of(connection_id, one)).values(due_at=until))
 
 
+def give_back(tx: Connection, connection_id: int, taken: Sequence[Wanted], at: str) -> None:
+    """Nobody looks at these after all: they are due as they were, and have crashed nobody."""
+    keys = [(connection_id, one.source_id) for one in taken]
+    less = "attempts = CASE attempts WHEN 0 THEN 0 ELSE attempts - 1 END"  # a hint that came meanwhile has none
+    fewer = "crashes = CASE crashes WHEN 0 THEN 0 ELSE crashes - 1 END"
+    bulk.change(tx, hints, f"{less}, {fewer}, due_at = ?", (at,), keys)
+
+
 def drop(tx: Connection, connection_id: int, one: Wanted) -> None:
     """Do not look at this record any more, however often it was hinted at."""
     tx.execute(delete(hints).where(_is_of(connection_id, one)))

@@ -366,6 +366,28 @@ def test_during_an_outage_a_hint_waits_and_is_not_taken_for_shown_late(app: App,
     assert (amounts(app, one)[-1], hinted(app)) == (1_200, [])
 
 
+class Interrupting(httpx.BaseTransport):
+    """Whoever waits for this answer is told to stop meanwhile."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+
+def test_who_is_told_to_stop_gives_back_what_was_in_hand_and_blames_no_deal(app: App, crm: PlanhatSimulator):
+    changed = crm.ids()[:4]
+    for one in changed:
+        crm.edit(one, total=12)
+        deliver(app, saying(one))
+    there, app.transports = app.transports, {NAME: Interrupting()}
+    with pytest.raises(KeyboardInterrupt):
+        heed(app, NAME)
+    with app.store.read() as tx:
+        assert tx.execute(text("SELECT attempts, crashes FROM hints")).all() == [(0, 0)] * 4
+    app.transports = there
+    heed(app, NAME)
+    assert (hinted(app), [amounts(app, one)[-1] for one in changed]) == ([], [1_200] * 4)
+
+
 @pytest.mark.parametrize("place", [0, 1, 3])
 def test_a_deal_that_the_source_never_answers_for_holds_up_no_other(app: App, crm: PlanhatSimulator, place: int):
     changed = crm.ids()[:4]
