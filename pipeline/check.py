@@ -60,7 +60,7 @@ def _webhook(name: str, webhook: Webhook, declared: Webhooks) -> Finding:
     try:
         segments_of(webhook)
     except (SettingsError, ValueError) as error:
-        return Finding("webhook", False, str(error), "misconfigured")
+        return Finding("webhook address", False, str(error), "misconfigured")
     kept = " or ".join(
         f"the file {one.file}" if one.file else f"the variable {one.env}" for one in webhook.path_segments
     )
@@ -68,7 +68,7 @@ def _webhook(name: str, webhook: Webhook, declared: Webhooks) -> Finding:
     where = f"{address}/SEGMENT, where SEGMENT is what {kept} holds" if kept else address
     without = ", ".join(webhook.without_effect(declared))
     ignored = f"; of its settings, {without} can go: nothing is decided by it here" if without else ""
-    return Finding("webhook", True, f"the source sends its deliveries to {where}{ignored}")
+    return Finding("webhook address", True, f"the source sends its deliveries to {where}{ignored}")
 
 
 def _ledger(settings: Settings) -> Finding:

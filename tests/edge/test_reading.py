@@ -142,7 +142,7 @@ def test_check_says_which_address_to_paste_and_never_its_secret_part(
     plain = configured.read_text()
     hook = "[connections.planhat.webhook]\nsecrets = [{ env = 'HOOK_SECRET' }]\n"
     configured.write_text(plain + hook)
-    assert "ok   planhat: webhook: the source sends its deliveries to https://YOUR-HOST/webhooks/planhat\n" in (
+    assert "ok   planhat: webhook address: the source sends its deliveries to https://YOUR-HOST/webhooks/planhat\n" in (
         cli("check").out
     )
     configured.write_text(
@@ -155,7 +155,7 @@ def test_check_says_which_address_to_paste_and_never_its_secret_part(
     monkeypatch.setenv("HOOK_PATH", segments[0])
     (tmp_path / "next").write_text(segments[1] + "\n")
     well = cli("check", "--json")
-    (told,) = [one["message"] for one in well.document["findings"] if one["what"] == "webhook"]
+    (told,) = [one["message"] for one in well.document["findings"] if one["what"] == "webhook address"]
     assert told == (
         "the source sends its deliveries to https://YOUR-HOST/webhooks/planhat/SEGMENT, where SEGMENT is what the "
         f"variable HOOK_PATH or the file {tmp_path / 'next'} holds; "
