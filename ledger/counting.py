@@ -6,6 +6,12 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+OUTCOMES = ("appended", "already_there", "conflict")
+"""What becomes of an event that is taken."""
+
+REASONS = ("full", "late", "hangs", "failed")
+"""Why a request is answered 503 (`ledger.away`)."""
+
 
 class Counting:
     """The counters of one service in this process."""
@@ -38,8 +44,11 @@ class Counting:
             "How long the request with events has waited that has waited longest.",
             registry=self._registry,
         )
+        # From the beginning on: what is first told as 1 has never risen, for a monitor.
+        for why in REASONS:
+            self._away.labels(why)
+        self._outcomes = {outcome: self._events.labels(outcome) for outcome in OUTCOMES}
         self._known: dict[tuple[str, int], Counter] = {}
-        self._outcomes: dict[str, Counter] = {}
 
     def answered(self, path: str, status: int) -> None:
         """A request was answered; `path` is one of the service's own, or `other`."""
@@ -49,14 +58,11 @@ class Counting:
         known.inc()
 
     def taken(self, outcome: str, number: int = 1) -> None:
-        """So many events got this outcome: `appended`, `already_there` or `conflict`."""
-        known = self._outcomes.get(outcome)
-        if known is None:
-            known = self._outcomes[outcome] = self._events.labels(outcome)
-        known.inc(number)
+        """So many events got this one of `OUTCOMES`."""
+        self._outcomes[outcome].inc(number)
 
     def sent_away(self, reason: str) -> None:
-        """A request was answered 503, for one of the reasons of `ledger.away.Why`."""
+        """A request was answered 503, for one of `REASONS`."""
         self._away.labels(reason).inc()
 
     def watch(self, *, events: Callable[[], int], oldest_s: Callable[[], float], questions: Callable[[], int]) -> None:

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.counting import Counting, Level
+from ledger import counting as ledger_counting
 from pipeline.levels import BUDGET_LEFT, INCIDENTS, LEVELS
 from tests.architecture.test_docs import check_command
 from tests.deploy.files import DEPLOY, ROOT
@@ -70,7 +71,10 @@ def exposed() -> dict[str, set[str]]:
     counting = Counting(lambda: [Level(name, "planhat", 1) for name in (*LEVELS, BUDGET_LEFT, INCIDENTS)])
     counting.received("planhat", "accepted")
     counting.refused("planhat", "wrong")
-    families = text_string_to_metric_families(counting.text().decode())
+    ledgers = ledger_counting.Counting()
+    ledgers.answered("/v1/deals", 200)
+    ledgers.watch(events=int, oldest_s=float, questions=int)
+    families = text_string_to_metric_families(counting.text().decode() + ledgers.text().decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
 
 
@@ -154,11 +158,22 @@ def test_every_alert_is_in_the_runbook_and_the_runbook_knows_no_others():
 
 
 @every_alert
-def test_the_runbook_says_what_it_means_how_to_look_and_what_to_do(alert: Rule):
+def test_the_runbook_says_what_it_means_what_is_harmed_where_to_look_what_to_do_and_when_it_is_over(alert: Rule):
     _, _, rest = RUNBOOK.partition(f"### {alert.alert}\n")
     entry = rest.partition("\n#")[0]
-    for part in ("**Means**", "**Look**", "**Do**"):
-        assert part in entry
+    parts = re.findall(r"^\*\*(\w+)\*\* \S", entry, re.MULTILINE)
+    assert parts == ["Means", "Harm", "Look", "Do", "Over"]
+
+
+def test_every_metric_of_the_runbook_and_of_the_operations_is_exposed():
+    named = set(re.findall(r"`(dealsync_\w+)`", RUNBOOK + (ROOT / "docs/operations.md").read_text()))
+    assert len(named) > 20
+    assert named - exposed().keys() == set()
+
+
+def test_every_metric_that_is_exposed_is_in_the_operations():
+    told = (ROOT / "docs/operations.md").read_text()
+    assert [name for name in exposed() if not name.endswith("_created") and f"`{name}`" not in told] == []
 
 
 def test_every_command_of_the_runbook_exists():
