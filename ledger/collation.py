@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sqlalchemy import Connection, Text, text
-from sqlalchemy.dialects import postgresql
 
-TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 """The type of every column of text."""
 
 _OTHERWISE = text(
