@@ -176,8 +176,8 @@ def _look_at(run: Run, wanted: list[Wanted]) -> None:
         except Exception as bug:
             log.exception("heed.crashed", source_id=one.source_id, times=one.crashes + 1)
             _put_off_crashed(run, one, type(bug).__name__)
-        except BaseException:  # told to stop, in the middle of a record that is not to blame for it
-            _give_back(run, wanted[place:])
+        except BaseException:  # told to stop, or out of time: nobody knows whether the record has to do with it
+            _give_back(run, one, wanted[place + 1 :])
             raise
     if unanswered is not None and not answered:
         raise unanswered
@@ -248,9 +248,12 @@ def _put_off(where: App | Run, connection_id: int, one: Wanted, fault: Exception
         hints.put_off(tx, connection_id, one, later(now(tx), delay), behind_since=one.behind_since)
 
 
-def _give_back(run: Run, left: list[Wanted]) -> None:
+def _give_back(run: Run, in_hand: Wanted, rest: list[Wanted]) -> None:
+    """All are due at once; the one in hand by itself, after the others, in case it keeps whoever looks for ever."""
     with run.store.write() as tx:
-        hints.give_back(tx, run.scope.connection_id, left, now(tx))
+        at = now(tx)
+        hints.put_off_crashed(tx, run.scope.connection_id, in_hand, at)
+        hints.give_back(tx, run.scope.connection_id, rest, at)
 
 
 def _put_off_crashed(run: Run, one: Wanted, kind: str) -> None:
