@@ -127,10 +127,10 @@ class Bench:
         with _scratch() as folder:
             self.table.figures += hinting.figures(self._server_url, folder)
 
-    def scale(self, *, full: bool) -> None:
+    def scale(self, *, quick: bool) -> None:
         """More workers, connections and deals."""
         with _scratch() as folder:
-            self.table.figures += scaling.figures(self._server_url, folder, full=full)
+            self.table.figures += scaling.figures(self._server_url, folder, quick=quick)
 
     def sweeps(self, *, full: bool) -> None:
         """Monaco swept through the whole pipeline, whose memory must not grow."""
@@ -179,7 +179,7 @@ def _machine(server_url: str) -> list[str]:
     ]
 
 
-def _contenders(bench: Bench, *, full: bool) -> dict[str, Callable[[], None]]:
+def _contenders(bench: Bench, *, quick: bool, full: bool) -> dict[str, Callable[[], None]]:
     return {
         **{peer.name: partial(bench.peer, peer) for peer in PEERS},
         POSTGRESQL: partial(bench.dealsync, "postgresql"),
@@ -191,7 +191,7 @@ def _contenders(bench: Bench, *, full: bool) -> dict[str, Callable[[], None]]:
         "distant": bench.far_ledger,
         "requests": bench.requests,
         "hints": bench.hints,
-        "scaling": partial(bench.scale, full=full),
+        "scaling": partial(bench.scale, quick=quick),
         "sweeps": partial(bench.sweeps, full=full),
     }
 
@@ -209,7 +209,7 @@ def main(
     with stage.postgresql() as server_url, stage.page_server(deals) as pages:
         table = Table(deals, machine=_machine(server_url))
         bench = Bench(table, pages, server_url)
-        for name, measured in _contenders(bench, full=full).items():
+        for name, measured in _contenders(bench, quick=quick, full=full).items():
             if not only or any(name.startswith(chosen) for chosen in only):
                 bench.attempt(name, measured)
         if full:
