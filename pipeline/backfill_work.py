@@ -162,8 +162,9 @@ class _Worker:
 
     def settle(self) -> None:
         """What this holder held back for a person, if anything, is told of, however its work ended."""
-        if self.run.circuit.number is not None:
+        if self.run.circuit.holds:
             with self.run.store.write() as tx:
+                self.run.confirm(tx)
                 self.run.settle(tx)
 
     def _next(self) -> ChunkRow | None:

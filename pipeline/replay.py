@@ -30,6 +30,7 @@ def replay_if_mapping_changed(run: Run) -> None:
         replay_parked(run)
         run.summary.notes.append("the mapping changed: records were read again from the vault")
     with run.store.write() as tx:
+        run.confirm(tx)
         connections.use_mapping(tx, run.scope.connection_id, run.scope.mapping_id)
 
 

@@ -6,20 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, update
 
 from connectors.faults import Refused
 from connectors.planhat.simulator import PlanhatSimulator
 from pipeline import redrive, replay, schedule, settings
 from pipeline.audit import NOBODY, Operator
-from pipeline.faults import Unknown
+from pipeline.faults import StaleLease, Unknown
 from pipeline.fetch import fetch
 from pipeline.mapping_files import shipped
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import Part, Which, discard_parked, list_parked, retry_parked, retry_some, show_parked
+from pipeline.replay import replay_parked
 from pipeline.status import status
-from pipeline.store.tables import deals, outbox, parked, raw_blocks
+from pipeline.store import connections
+from pipeline.store.tables import deals, leases, outbox, parked, raw_blocks
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.test_publish import Moody
@@ -81,6 +83,24 @@ def test_the_next_pull_after_a_mapping_fix_resolves_what_it_can_read(app, odd, k
     assert summary.events == 1
     assert any("mapping changed" in note for note in summary.notes)
     assert shelf(app) == [(odd, "resolved")]
+
+
+def test_who_has_lost_the_lease_does_not_say_that_all_was_read_again(app, crm, odd, knows_odd, monkeypatch):
+    """Another one, with another mapping, is at it: what it reads would count as read with ours."""
+    knows_odd()
+
+    def taken_over(run):
+        replay_parked(run)
+        with app.store.write() as tx:
+            tx.execute(update(leases).values(token=leases.c.token + 1))
+
+    monkeypatch.setattr(replay, "replay_parked", taken_over)
+    with pytest.raises(StaleLease):
+        pull(app, NAME)
+    with app.store.read() as tx:
+        row = connections.find(tx, NAME)
+        assert row is not None
+        assert row.mapping_id == connections.SEVERAL
 
 
 def test_a_retry_lifts_no_refusal_for_it_sends_no_request(app, crm, odd):
