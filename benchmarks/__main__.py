@@ -139,22 +139,6 @@ class Bench:
             said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
             self.table.figures += [Figure(what, float(str(found)), "") for what, found in said.items()]
 
-    def many(self) -> None:
-        """The memory of a first load of a million deals, held against that of this run's number."""
-        with (
-            stage.page_server(MANY_DEALS) as pages,
-            _scratch() as folder,
-            dealsync_runs.installation("postgresql", self._server_url, folder) as ours,
-        ):
-            spent = ours.first_load(pages, self._server_url).spent
-        before = self.table.find(POSTGRESQL, "first load", "pull + publish")
-        bound = before.spent.peak_mb * 1.05 if before else WANTED_PEAK_MB
-        what = f"{POSTGRESQL}: first load of {MANY_DEALS:,} deals"
-        self.table.figures += [
-            Figure(f"{what}, largest process", spent.peak_mb, "MB", at_most=bound),
-            Figure(what, MANY_DEALS / spent.wall_s, "records/s"),
-        ]
-
     def _decisions(self, what: str, *store: str, at_least: float | None = None) -> None:
         command = [sys.executable, "-m", "benchmarks.unchanged", str(self.table.deals), *store]
         said = measure.run(command, folder=stage.ROOT, environment=dict(os.environ)).said
@@ -202,7 +186,7 @@ def main(
         list[str] | None, typer.Option(help="One contender by its name or its beginning; repeatable.")
     ] = None,
     quick: Annotated[bool, typer.Option(help=f"{QUICK_DEALS:,} deals: shows that it runs, not how fast.")] = False,
-    full: Annotated[bool, typer.Option(help=f"Also the memory at {MANY_DEALS:,} deals; takes long.")] = False,
+    full: Annotated[bool, typer.Option(help=f"Also a Monaco sweep of {MANY_DEALS:,}; takes minutes.")] = False,
 ) -> None:
     """Measure dealsync and its peers on the same deals, in one run."""
     deals = QUICK_DEALS if quick else deals
@@ -212,8 +196,6 @@ def main(
         for name, measured in _contenders(bench, quick=quick, full=full).items():
             if not only or any(name.startswith(chosen) for chosen in only):
                 bench.attempt(name, measured)
-        if full:
-            bench.attempt(f"{MANY_DEALS:,} deals", bench.many)
     report = render(table)
     print(report)
     if not (quick or only):

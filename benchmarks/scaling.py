@@ -37,6 +37,8 @@ WORKERS = (1, 2, 4)
 LOADED_CONNECTIONS, DEALS_EACH = 8, 2_000
 CONNECTIONS = (1, 100, 1_000)
 DEALS = (10_000, 100_000, 1_000_000)
+GROWTH = 1.05
+"""What ten times as many deals may do to the memory of the largest process."""
 TICKS = 7
 PAST = {"pull": 100, "sweep": 7, "reconcile": 7}
 FAILED = 3
@@ -75,8 +77,11 @@ def figures(server_url: str, folder: Path, *, quick: bool = False) -> Iterator[F
             yield _with_workers(number, pages, server_url, stage.fresh(folder, f"workers-{number}"))
     for number in CONNECTIONS:
         yield from _with_connections(number, server_url, stage.fresh(folder, f"connections-{number}"))
+    at_most = None
     for number in DEALS[:-1] if quick else DEALS:
-        yield from _with_deals(number, server_url, stage.fresh(folder, f"deals-{number}"))
+        found = _with_deals(number, server_url, stage.fresh(folder, f"deals-{number}"), at_most)
+        at_most = found[1].value * GROWTH
+        yield from found
 
 
 def _with_workers(number: int, pages: PageServer, server_url: str, folder: Path) -> Figure:
@@ -168,8 +173,8 @@ def _lived(app: App) -> None:
         tx.execute(text("ANALYZE"))  # as autovacuum does before long
 
 
-def _with_deals(number: int, server_url: str, folder: Path) -> list[Figure]:
-    """A first load, and then a pull and a publish that find nothing to do, over ever more deals."""
+def _with_deals(number: int, server_url: str, folder: Path, at_most: float | None) -> list[Figure]:
+    """A first load in `at_most` so many MB, and then a pull and a publish that find nothing to do."""
     installed = dealsync_runs.installation("postgresql", server_url, folder)
     with stage.page_server(number) as pages, installed as ours:
         loaded = ours.first_load(pages, server_url).spent
@@ -179,7 +184,7 @@ def _with_deals(number: int, server_url: str, folder: Path) -> list[Figure]:
     what = f"over {number:,} deals"
     return [
         Figure(f"first load {what}", number / loaded.wall_s, "records/s"),
-        Figure(f"first load {what}, largest process", loaded.peak_mb, "MB"),
+        Figure(f"first load {what}, largest process", loaded.peak_mb, "MB", at_most=at_most),
         Figure(f"`dealsync pull` {what} of which none changed, start to end", pulled.wall_s * 1000, "ms"),
         Figure(f"`dealsync publish` {what} of which none changed, start to end", published.wall_s * 1000, "ms"),
     ]
