@@ -19,6 +19,7 @@ from pipeline.reconcile_sides import read_ledger
 from pipeline.refer import read_references
 from pipeline.run import Run, running
 from pipeline.store import connections, leases, projection, rebuilding, sides
+from pipeline.store.leases import Lease
 from pipeline.store.sides import Sides
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
@@ -73,8 +74,7 @@ def recover(
     read, and `Busy` while somebody publishes.
     """
     with ExitStack() as stack:
-        if send:
-            stack.enter_context(leases.hold(app.store, "publish"))
+        publishing = stack.enter_context(leases.hold(app.store, "publish")) if send else None
         run = stack.enter_context(running(app, connection, "recover", progress=progress))
         read_references(run, whole=True)  # a null where the ledger holds a name would be told as a change
         # A restored store may hold a part of an older read: nothing is gone on with here.
@@ -85,8 +85,9 @@ def recover(
         doubts = reading.speaks_against(laid)
         run.summary.notes += [f"what only the ledger has may be there all the same: {doubt}" for doubt in doubts]
         differences = _differences(run, laid)
-        withdrawn, adopted = _rebuild(app, run, laid, operator) if send else (0, 0)
-        if send:
+        withdrawn, adopted = 0, 0
+        if publishing is not None:
+            withdrawn, adopted = _rebuild(app, run, publishing, laid, operator)
             _land_everything(run, laid, differences)
         held = laid.count(sides.ledger)
         forget(run)
@@ -105,12 +106,13 @@ def _differences(run: Run, laid: Sides) -> list[Difference]:
     return found
 
 
-def _rebuild(app: App, run: Run, laid: Sides, operator: Operator) -> tuple[int, int]:
+def _rebuild(app: App, run: Run, publishing: Lease, laid: Sides, operator: Operator) -> tuple[int, int]:
     """One transaction: a new epoch, nothing waits, and the projection is what the ledger holds."""
     epoch, kind = uuid.uuid4().hex, run.connected.source.kinds[0]
     scope = replace(run.scope, epoch=epoch)
     with run.store.write() as tx:
         run.confirm(tx)
+        leases.confirm(tx, publishing)
         projection.lock(tx, scope.connection_id)
         connections.renew_fact(tx, "epoch", epoch)
         withdrawn = rebuilding.withdraw(tx, scope.connection_id)

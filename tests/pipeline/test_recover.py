@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.identity import dedup_key, digest
@@ -21,7 +21,7 @@ from ledger.port import Ledger
 from pipeline import settings
 from pipeline.audit import Operator, list_audits
 from pipeline.explain import explain
-from pipeline.faults import Busy, Stopped
+from pipeline.faults import Busy, StaleLease, Stopped
 from pipeline.invariants import doctor
 from pipeline.publish import publish
 from pipeline.pull import pull
@@ -377,6 +377,23 @@ def test_nothing_is_rebuilt_while_somebody_publishes(world: World):
             assert recover(app, NAME).differences == []
             with pytest.raises(Busy):
                 recover(app, NAME, send=True)
+
+
+def test_nothing_is_rebuilt_by_whoever_was_away_while_another_began_to_publish(world: World, crm: PlanhatSimulator):
+    """Else what that one sends at this moment would have a receipt that says it never was."""
+    with world.store() as app:
+        pull(app, NAME)
+        before = rows(app)
+
+        def taken_over(_: object) -> None:
+            with app.store.write() as tx:
+                tx.execute(text("UPDATE leases SET token = token + 1 WHERE name = 'publish'"))
+
+        crm.before_list = taken_over
+        with pytest.raises(StaleLease, match="publish"):
+            recover(app, NAME, send=True)
+        assert rows(app) == before
+        assert before["outbox"] == len(crm.ids())
 
 
 def test_an_empty_store_before_a_full_ledger_is_noticed_before_anything_is_sent(world: World):
