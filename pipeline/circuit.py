@@ -1,4 +1,5 @@
-"""Circuit: a run that deletes more than it may tells the ledger nothing until a person has said so.
+"""Circuit: a run that deletes more than it may tells the ledger nothing until a person has said so; nor does what many
+runs delete within a day, where each of them deletes little: deliveries and pulls come in slices.
 
 401 and 403 stop a connection (`pipeline.run`), too many parked records stop a run (`Run.land`). Too many deletes stop
 neither: the run goes on, and its events are held.
@@ -12,7 +13,8 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy import Connection
 
-from pipeline.store import held
+from pipeline.store import days, held
+from pipeline.store.days import Day
 from pipeline.store.held import SetRow
 from pipeline.store.session import now
 
@@ -27,7 +29,8 @@ class Circuit:
     """What a run has deleted so far, and the change set that its events are held in once that was too much.
 
     `living` is how many deals the connection had when the run deleted its first one. A run that is gone on with by
-    others is `lasting`: what it has deleted is written down, so that all of them count together.
+    others is `lasting`: what it has deleted is written down, so that all of them count together. `day` is that of the
+    connection as the run left it when it last deleted a deal.
     """
 
     connection_id: int
@@ -37,6 +40,7 @@ class Circuit:
     deletes: int = 0
     number: int | None = None
     lasting: bool = False
+    day: Day | None = None
 
     @classmethod
     def gone_on_with(cls, tx: Connection, connection_id: int, run_id: int, limit: float) -> Circuit:
@@ -51,13 +55,19 @@ class Circuit:
         """Whether the run has deleted more than it may."""
         return self._too_many(self.deletes)
 
+    @property
+    def holds(self) -> bool:
+        """Whether something of the run is held."""
+        return self.number is not None or (self.day is not None and self.day.number is not None)
+
     def after(self, tx: Connection, touched: Sequence[str], gone: Sequence[str], since: str) -> Circuit:
         """The circuit after a transaction that landed the deals `touched`, of which `gone` may have been deleted.
 
         `since` is when the transaction began. Where too many were, everything of the run that the ledger has not yet is
-        held, in this transaction: nobody can send it any more. Once a person has decided, it counts anew.
+        held, in this transaction: nobody can send it any more. Once a person has decided, it counts anew. Where the run
+        itself deletes little, but too many were deleted within the day, tombstones are held and nothing else.
         """
-        circuit = self._undecided(tx)
+        circuit, new = self._undecided(tx), 0
         if gone:
             new = held.tombstones(tx, self.connection_id, self.run_id, gone, since)
             circuit = replace(circuit, deletes=circuit.deletes + new)._counted(tx, new)
@@ -66,7 +76,9 @@ class Circuit:
         if circuit.number is not None:
             held.hold(tx, circuit.number, touched)
             return circuit
-        return circuit._open(tx, circuit._why()) if circuit.tripped else circuit
+        if circuit.tripped:
+            return circuit._open(tx, circuit._why())
+        return circuit._within_the_day(tx, new, since, gone) if new else circuit
 
     def beware(self, tx: Connection, suspects: int) -> Circuit:
         """The circuit before a run asks whether so many deals are gone: if all were, would that be too many?"""
@@ -81,28 +93,53 @@ class Circuit:
         """The circuit at the end of a run that got there: a set that was begun out of caution only is let go."""
         circuit = self._undecided(tx)
         if circuit.number is not None and not circuit.tripped:
+            began = held.get(tx, circuit.number)
             held.forget(tx, circuit.number)
-            return replace(circuit, number=None)
+            circuit = replace(circuit, number=None)
+            return (
+                circuit._within_the_day(tx, circuit.deletes, began.row.since) if began and circuit.deletes else circuit
+            )
         if circuit.number is not None:
             held.explain(tx, circuit.number, circuit._why())
         return circuit
 
-    def note(self) -> str | None:
+    def notes(self) -> list[str]:
         """What the operator is to know."""
-        if self.number is None:
-            return None
-        return (
-            f"{self._why()}. The run's events are held as change set {self.number}: look at it with "
-            f"`dealsync held show {self.number}`, then release or discard it"
-        )
+        told = []
+        if self.number is not None:
+            told.append(f"{self._why()}. The run's events are held as change set {_LOOK.format(self.number)}")
+        if self.day is not None and self.day.number is not None:
+            told.append(f"{self._why_of(self.day)}. Tombstones are held as change set {_LOOK.format(self.day.number)}")
+        return told
+
+    def _within_the_day(self, tx: Connection, new: int, since: str, gone: Sequence[str] | None = None) -> Circuit:
+        """Count deletes that nobody has held so far to those of the day, which begins at `since` if none is under way.
+
+        Once they are too many, they go into the day's change set: all that wait, then those of `gone`.
+        """
+        at, living = now(tx), held.living
+        day = days.under_way(tx, self.connection_id, at) or Day(since, living(tx, self.connection_id) + new)
+        day = day._replace(deletes=day.deletes + new)
+        reason = self._why_of(day)
+        if day.number is not None:
+            held.hold_tombstones(tx, day.number, day.since, gone)
+            held.explain(tx, day.number, reason)
+        elif self.limit < 1 and day.living >= FEWEST and day.deletes > self.limit * day.living:
+            number = held.open_set(tx, SetRow(self.connection_id, self.run_id, reason, at))
+            held.hold_tombstones(tx, number, day.since)
+            log.warning("events.held", change_set=number, reason=reason)
+            day = day._replace(number=number)
+        days.keep(tx, self.connection_id, day)
+        return replace(self, day=day)
 
     def _undecided(self, tx: Connection) -> Circuit:
         """Nothing more is put into a change set that a person has released or discarded meanwhile: who would see it?"""
-        if self.number is None:
-            return self
-        one = held.get(tx, self.number, lock=True)
-        waits = one is not None and one.row.state == "held"
-        return self if waits else replace(self, number=None, living=None, deletes=0)
+        circuit = self
+        if self.day is not None and self.day.number is not None and not held.waits(tx, self.day.number):
+            circuit = replace(circuit, day=None)
+        if self.number is None or held.waits(tx, self.number):
+            return circuit
+        return replace(circuit, number=None, living=None, deletes=0)
 
     def _too_many(self, deletes: int) -> bool:
         return self.living is not None and self.living >= FEWEST and deletes > self.limit * self.living
@@ -121,5 +158,9 @@ class Circuit:
     def _why(self) -> str:
         return f"{self.deletes} of {self.living} deals were deleted in one run; {_LIMIT.format(self.limit)}"
 
+    def _why_of(self, day: Day) -> str:
+        return f"{day.deletes} of {day.living} deals were deleted within a day; {_LIMIT.format(self.limit)}"
 
+
+_LOOK = "{0}: look at it with `dealsync held show {0}`, then release or discard it"
 _LIMIT = "delete_limit = {} allows fewer"

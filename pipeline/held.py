@@ -90,17 +90,18 @@ def discard_held(app: App, number: int, operator: Operator) -> Summary:
     """
     with app.store.read() as tx:
         names = connections.names(tx)
-        name = names[_open(held.get(tx, number), number).row.connection_id]
+        connection_id = _open(held.get(tx, number), number).row.connection_id
+        name = names[connection_id]
     connected = app.connection(name)
     with leases.hold(app.store, "publish") as lease, app.store.write() as tx:
         leases.confirm(tx, lease)
+        projection.lock(tx, connection_id)  # before the set, as whoever lands records and puts tombstones into it
         one = _open(held.get(tx, number, lock=True), number)
         if (first := held.comes_first(tx, number)) is not None:
             raise Unknown(
                 f"change set {first} holds earlier events of the same deals: release or discard that one first"
             )
-        connection_id, at = one.row.connection_id, now(tx)
-        projection.lock(tx, connection_id)
+        at = now(tx)
         summary = Summary(run=runs.start(tx, "discard", connection_id, at, alone=False), connection=name)
         scope = scope_of(tx, app.store, connected, summary.run)
         waiting = held.events_of(tx, number, after=BEGINNING, limit=_ALL)

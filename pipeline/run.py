@@ -182,9 +182,8 @@ class Run:
     def settle(self, tx: Connection) -> None:
         """Nothing more will land: a change set begun out of caution only is let go, another one is told of."""
         circuit = self.circuit = self.circuit.close(tx)
-        self.summary.held = held.run_held(tx, self.summary.run) if circuit.number is not None else 0
-        if note := circuit.note():
-            _once(self.summary.notes, [note])
+        self.summary.held = held.run_held(tx, self.summary.run) if circuit.holds else 0
+        _once(self.summary.notes, circuit.notes())
 
     @property
     def _park_limit(self) -> float:

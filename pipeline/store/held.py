@@ -107,16 +107,26 @@ def explain(tx: Connection, number: int, reason: str) -> None:
 
 def hold(tx: Connection, number: int, source_ids: Sequence[str] | None = None) -> None:
     """Hold what waits in the outbox of the set's run: all of it, or the events of these deals."""
-    connection_id, run_id = tx.execute(
-        select(held_sets.c.connection_id, held_sets.c.run_id).where(held_sets.c.id == number)
-    ).one()
+    run_id = tx.execute(select(held_sets.c.run_id).where(held_sets.c.id == number)).scalar_one()
+    _hold(tx, number, events.c.run_id == run_id, source_ids)
+
+
+def hold_tombstones(tx: Connection, number: int, since: str, source_ids: Sequence[str] | None = None) -> None:
+    """Hold the tombstones since a time that wait in the outbox, whatever run decided them: all of the connection, or
+    those of these deals.
+    """
+    _hold(tx, number, and_(events.c.event_type == EventType.DELETE, events.c.recorded_at >= since), source_ids)
+
+
+def _hold(tx: Connection, number: int, which: ColumnElement[bool], source_ids: Sequence[str] | None) -> None:
+    connection_id = tx.execute(select(held_sets.c.connection_id).where(held_sets.c.id == number)).scalar_one()
     place = (outbox.c.connection_id, outbox.c.source_id, outbox.c.revision)
     same = and_(*(events.c[column.name] == column for column in place))
     already = exists().where(and_(*(held_events.c[column.name] == column for column in place)))
     waiting = (
         select(*place, literal(number))
         .join(events, same)
-        .where(outbox.c.connection_id == connection_id, events.c.run_id == run_id, ~already)
+        .where(outbox.c.connection_id == connection_id, which, ~already)
     )
     if source_ids is not None:
         waiting = waiting.where(bulk.among(tx, outbox.c.source_id, source_ids))
@@ -163,6 +173,12 @@ def get(tx: Connection, number: int, *, lock: bool = False) -> ChangeSet | None:
     found = select(held_sets).where(held_sets.c.id == number)
     row = tx.execute(found.with_for_update() if lock else found).one_or_none()
     return None if row is None else ChangeSet(row[0], SetRow._make(row[1:]))
+
+
+def waits(tx: Connection, number: int) -> bool:
+    """Whether a person has yet to decide about a change set: nobody does before the commit."""
+    one = get(tx, number, lock=True)
+    return one is not None and one.row.state == "held"
 
 
 def listed(tx: Connection, *, after: int, limit: int | None) -> list[ChangeSet]:
@@ -219,9 +235,10 @@ def events_of(tx: Connection, number: int, *, after: Lane, limit: int) -> list[H
 
 
 def run_held(tx: Connection, run_id: int) -> int:
-    """How many events of a run are held."""
+    """How many events of a run are held, in a change set of its own or in that of a day."""
     found = select(func.count()).select_from(held_events).join(held_sets, held_sets.c.id == held_events.c.set_id)
-    return int(tx.execute(found.where(held_sets.c.run_id == run_id, held_sets.c.state == "held")).scalar_one())
+    found = found.join(events, _same_event())
+    return int(tx.execute(found.where(events.c.run_id == run_id, held_sets.c.state == "held")).scalar_one())
 
 
 class Before(NamedTuple):
