@@ -88,6 +88,7 @@ def test_each_selector_finds_its_pods_and_no_others(overlay: str):
 
 @every_overlay
 def test_every_container_is_held_tight_and_every_pod_knows_its_configuration(overlay: str):
+    """All that a namespace with the "restricted" standard asks of its pods, as the runbook makes one, and more."""
     for one in resources(overlay):
         for container in containers(one):
             rights = container["securityContext"]
@@ -99,8 +100,14 @@ def test_every_container_is_held_tight_and_every_pod_knows_its_configuration(ove
             assert mounts == {"tmp": "/tmp", "config": str(Path(environment()["DEALSYNC_CONFIG"]).parent)}
         if spec := pod(one).get("spec"):
             assert (spec["securityContext"]["runAsNonRoot"], spec["securityContext"]["runAsUser"]) == (True, 10001)
+            assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
             assert spec["automountServiceAccountToken"] is False
             volumes = {volume["name"]: volume for volume in spec["volumes"]}
+            assert {name: [*one.keys() - {"name"}] for name, one in volumes.items()} == {
+                "tmp": ["emptyDir"],
+                "config": ["configMap"],
+            }
+            assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
             assert volumes["config"]["configMap"]["name"] in of_kind(overlay, "ConfigMap")
 
 
