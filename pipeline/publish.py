@@ -160,8 +160,8 @@ class _Publisher:
             at = now(tx)
             outbox.settle(tx, receipts, at)
             self._raise(tx, receipts, at)
-            for head, rejected in refused:
-                _park(tx, head, rejected, at)
+            outbox.stop(tx, [head.lane for head, _ in refused])
+            parking.add(tx, [_parked(head, rejected, at) for head, rejected in refused])
             self._put_off(tx, [(head.lane, answer) for head, answer in answered if isinstance(answer, Unsettled)], at)
             total = self._count([outcome for _, _, outcome in receipts], len(refused))
             runs.count(tx, total)
@@ -248,10 +248,9 @@ class _Publisher:
         return self.app.settings.ledger.kind != "embedded"
 
 
-def _park(tx: Connection, head: Head, rejected: Rejected, at: str) -> None:
-    outbox.stop(tx, head.lane)
+def _parked(head: Head, rejected: Rejected, at: str) -> ParkedRow:
     connection_id, source_id, revision = head.lane
-    row = ParkedRow(
+    return ParkedRow(
         connection_id=connection_id,
         source_id=source_id,
         stage="event",
@@ -269,7 +268,6 @@ def _park(tx: Connection, head: Head, rejected: Rejected, at: str) -> None:
         since=at,
         last_seen=at,
     )
-    parking.add(tx, [row])
 
 
 def _end(app: App, summary: Summary, state: str, reason: str | None) -> None:

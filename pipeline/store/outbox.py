@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, exists, func, select, tuple_, update
+from sqlalchemy import Connection, and_, exists, func, select, tuple_
 from sqlalchemy.sql.elements import ColumnElement
 
 from deals.events import Event
@@ -100,9 +100,9 @@ def put_off(tx: Connection, lanes: Sequence[Lane], *, until: str) -> None:
     bulk.change(tx, outbox, "due_at = ?", (until,), lanes)
 
 
-def stop(tx: Connection, lane: Lane) -> None:
-    """Let the lane stand still at this event."""
-    tx.execute(update(outbox).where(_is(lane)).values(parked=True))
+def stop(tx: Connection, lanes: Sequence[Lane]) -> None:
+    """Let the lanes stand still at these events."""
+    bulk.change(tx, outbox, "parked = ?", (True,), lanes)
 
 
 def reopen(tx: Connection, lanes: Sequence[Lane]) -> None:
@@ -144,7 +144,3 @@ def _is_head() -> ColumnElement[bool]:
         earlier.c.revision < outbox.c.revision,
     )
     return and_(outbox.c.parked.is_(False), ~blocked)
-
-
-def _is(lane: Lane) -> ColumnElement[bool]:
-    return and_(outbox.c.connection_id == lane[0], outbox.c.source_id == lane[1], outbox.c.revision == lane[2])

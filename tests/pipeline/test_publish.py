@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.events import Event
@@ -141,6 +141,26 @@ def test_a_ledger_that_stays_away_loses_nothing(app: App, crm: PlanhatSimulator,
         publish(app)
     moody.down, app.give_up_after_s = 0, 30.0
     assert publish(app).published == len(crm.ids())
+
+
+def test_that_all_events_are_refused_takes_no_more_statements_than_that_they_are_taken(
+    app: App, crm: PlanhatSimulator, moody: Moody
+):
+    moody.refuse = {f"{NAME}:{one}" for one in crm.ids()}
+    pull(app, NAME)
+    said: list[str] = []
+    event.listen(app.store.engine, "before_cursor_execute", lambda *seen: said.append(seen[2]))
+    assert publish(app).parked == len(crm.ids())
+    assert len(said) < len(crm.ids())
+    assert [entry["reason"] for entry in list_parked(app)] == ["invalid_request"] * len(crm.ids())
+    assert outbox_places(app) == (0, len(crm.ids()))
+
+
+def outbox_places(app: App) -> tuple[int, int]:
+    """How many events may be sent, and how many wait for a person."""
+    with app.store.read() as tx:
+        stands = tx.execute(select(outbox.c.parked)).scalars().all()
+    return stands.count(False), stands.count(True)
 
 
 def test_a_ledger_that_refuses_us_stops_the_publisher(app: App, moody: Moody):
