@@ -201,8 +201,10 @@ def _seen(tx: Connection) -> Seen:
 
 def _publish_due(tx: Connection, seen: Seen) -> bool:
     """Whether an event may be sent; after failures the ledger is given time that doubles with each."""
+    if "publish" in seen.held:
+        return False
     waits_until = outbox.next_due(tx)
-    if waits_until is None or waits_until > seen.at or "publish" in seen.held:
+    if waits_until is None or waits_until > seen.at:
         return False
     history = [run for run in runs.latest(tx, "publish", None, _LOOKED_AT) if run["reason"] != runs.INTERRUPTED]
     failures = sum(1 for _ in takewhile(lambda run: run["state"] == "failed", history))

@@ -292,6 +292,18 @@ def test_a_ledger_that_stays_away_is_given_time(app: App):
     assert names(app) == [Due("publish", "")]
 
 
+def test_while_somebody_publishes_nobody_looks_through_the_outbox(app: App):
+    """It is as long as the ledger is behind, and whoever looks does so every second."""
+    pull(app, NAME)
+    sweep(app, NAME)
+    asked: list[str] = []
+    event.listen(app.store.engine, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
+    with leases.hold(app.store, "publish"):
+        assert names(app) == []
+    assert not [one for one in asked if "outbox" in one]
+    assert names(app) == [Due("publish", "")]
+
+
 def test_a_publisher_that_was_told_to_end_says_nothing_of_the_ledger(app: App, crm: PlanhatSimulator):
     """A signal raises what no verb expects; the run was interrupted, and the next publisher begins at once."""
     pull(app, NAME)
