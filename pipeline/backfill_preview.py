@@ -73,6 +73,7 @@ def _expect(run: Run, chunk: ChunkRow) -> None:
         told = sight.told()
     except Unintelligible as fault:
         told = {"unreadable": str(fault)}
+    told["mapping_version"] = run.scope.mapper.version
     with run.store.write() as tx:
         run.confirm(tx)
         still_in(tx, run.scope.run_id, "planned")

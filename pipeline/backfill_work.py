@@ -39,6 +39,9 @@ AGAIN_AFTER = timedelta(minutes=1)
 """How long workers leave a backfill alone whose source is away and does not say for how long."""
 
 
+REMAPPED = "the mapping is another one than the dry run looked with: what that expected need not come true"
+
+
 class Halted(Exception):
     """A person has paused or cancelled the backfill: nothing more may land in it."""
 
@@ -188,6 +191,11 @@ class _Worker:
 
     def _read(self, chunk: ChunkRow) -> None:
         self.mark = time.monotonic()
+        version = self.run.scope.mapper.version
+        foreseen_with = (chunk.expectation or {}).get("mapping_version", version)
+        if foreseen_with != version and REMAPPED not in self.run.summary.notes:
+            log.warning("backfill.remapped", expected_with=foreseen_with, mapping_version=version)
+            self.run.summary.notes.append(REMAPPED)
         with self.run.store.write() as tx:
             self.run.confirm(tx)
             backfills.begin_chunk(tx, self.row.id, chunk.number)

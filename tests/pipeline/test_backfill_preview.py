@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -12,7 +13,9 @@ from connectors.simulated_wire import refused
 from pipeline.backfill import cancel, resume, start
 from pipeline.backfill_preview import preview
 from pipeline.backfill_report import Standing, expected
+from pipeline.backfill_work import REMAPPED
 from pipeline.invariants import doctor
+from pipeline.mapping_files import shipped
 from pipeline.pull import pull
 from pipeline.store.tables import metadata
 from pipeline.wiring import App
@@ -70,6 +73,16 @@ def test_the_plan_is_what_is_carried_out_and_what_it_says_comes_true(app: App, c
     assert (summary.parked, summary.unchanged, summary.read) == (1, 67, 71)
     after = sum(state["amount_cents"] or 0 for state in projected(app).values())
     assert told["money"] == {"USD": after - total}
+
+
+def test_who_carries_out_a_plan_under_another_mapping_is_told(
+    app: App, open_world: Callable[..., App], crm: PlanhatSimulator, tmp_path: Path
+):
+    same, other = preview(app, NAME, ALL).standing.id, preview(app, NAME, ALL).standing.id
+    assert REMAPPED not in resume(app, same).summary.notes
+    (tmp_path / "planhat.toml").write_text(shipped("planhat").replace('"negotiation"', '"in_talks"'))
+    remapped = open_world(crm, f'mapping = "{tmp_path}/planhat.toml"')
+    assert resume(remapped, other).summary.notes.count(REMAPPED) == 1
 
 
 def test_what_deals_in_other_currencies_move_is_told_in_the_ledgers(
