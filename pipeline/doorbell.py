@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import structlog
 
 from connectors.faults import Fault
 from ledger.port import LedgerFault
 from pipeline.faults import PipelineFault
+from pipeline.forget import EVERY_S, forget
 from pipeline.heed import heed, needing
 from pipeline.wiring import App
 
@@ -62,8 +64,10 @@ class Doorbell:
                 rung, self._rung = self._rung, set()
             try:
                 self._answer(rung)
-            except Exception as error:
-                log.warning("doorbell.failed", reason=type(error).__name__)
+            except _EXPECTED as fault:
+                log.warning("doorbell.failed", reason=str(fault))
+            except Exception:
+                log.exception("doorbell.crashed")  # and goes on: this thread is what starts everything in `up`
             time.sleep(TOGETHER_S)
 
 
@@ -83,24 +87,34 @@ def doorbell(app: App) -> Doorbell:
 
 
 class _Heeding:
-    """Heeds whatever is due, each connection in a thread of its own: one source's outage keeps no other waiting."""
+    """Heeds whatever is due, each connection in a thread of its own: one source's outage keeps no other waiting.
+
+    In another one it forgets what nobody needs: beat, which does so elsewhere, is not there.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._under_way: dict[str, threading.Thread] = {}
+        self._forgets_at = 0.0
 
     def begin(self, _: set[str]) -> None:
         for connection in needing(self._app):
-            known = self._under_way.get(connection)
-            if known is None or not known.is_alive():
-                thread = threading.Thread(target=self._heed, args=(connection,), name=f"heed {connection}", daemon=True)
-                self._under_way[connection] = thread
-                thread.start()
+            self._begin(f"heed {connection}", partial(heed, self._app, connection))
+        if time.monotonic() >= self._forgets_at:
+            self._forgets_at = time.monotonic() + EVERY_S
+            self._begin("forget", partial(forget, self._app.store))
 
-    def _heed(self, connection: str) -> None:
+    def _begin(self, name: str, verb: Callable[[], object]) -> None:
+        known = self._under_way.get(name)
+        if known is None or not known.is_alive():
+            thread = threading.Thread(target=self._do, args=(name, verb), name=name, daemon=True)
+            self._under_way[name] = thread
+            thread.start()
+
+    def _do(self, name: str, verb: Callable[[], object]) -> None:
         try:
-            heed(self._app, connection)
+            verb()
         except _EXPECTED:
             pass  # written down with its run; what failed is due again later
         except Exception:
-            log.exception("heed.failed", connection=connection)
+            log.exception("heed.failed", verb=name)

@@ -6,6 +6,9 @@ from pipeline.reconcile_reading import KEPT_FOR, STREAM
 from pipeline.store import abandoned, inbox
 from pipeline.store.session import Store
 
+EVERY_S = 300.0
+"""Whoever looks after what is due without a broker forgets so often; beat's tick always does."""
+
 _AT_ONCE = 20_000
 
 

@@ -14,7 +14,7 @@ from ledger.port import LedgerFault
 from pipeline import backfill_work, schedule
 from pipeline.doorbell import LOOK_EVERY_S, Doorbell
 from pipeline.faults import Busy, Interrupted, PipelineFault
-from pipeline.forget import forget
+from pipeline.forget import EVERY_S, forget
 from pipeline.heed import heed
 from pipeline.publish import publish
 from pipeline.pull import pull
@@ -28,9 +28,6 @@ log = structlog.get_logger()
 
 REST_S = 15.0
 """Work that failed is not started again sooner, however due it is."""
-
-FORGET_EVERY_S = 300.0
-"""What is of no more use is deleted so often."""
 
 GRACE_S = 3.0
 """When told to stop, work under way may come to the end of its transaction within this time."""
@@ -134,5 +131,5 @@ class Crew:
             raise Interrupted
 
     def _forget(self) -> None:
-        self._forgets_at = time.monotonic() + FORGET_EVERY_S
+        self._forgets_at = time.monotonic() + EVERY_S
         forget(self._app.store)

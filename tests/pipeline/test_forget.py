@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, insert, select, text, update
@@ -15,6 +17,7 @@ from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import refused
 from pipeline import forget as forgetting
 from pipeline import settings, tasks
+from pipeline.doorbell import doorbell
 from pipeline.forget import forget
 from pipeline.publish import publish
 from pipeline.pull import pull
@@ -173,6 +176,7 @@ def test_the_tick_forgets(removed: App, monkeypatch: pytest.MonkeyPatch):
     assert kept(removed) == (0, False)
 
 
-def test_so_does_who_works_without_a_broker(removed: App):
-    with closing(Crew(removed)):
+@pytest.mark.parametrize("who", [Crew, doorbell], ids=["up", "serve"])
+def test_so_does_who_works_without_a_broker(removed: App, who: Callable[[App], Any]):
+    with closing(who(removed)):
         eventually(lambda: kept(removed) == (0, False), "it has forgotten")
