@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy import Connection
 
-from pipeline.store import days, held
+from pipeline.store import days, held, projection
 from pipeline.store.days import Day
 from pipeline.store.held import SetRow
 from pipeline.store.session import now
@@ -91,14 +91,14 @@ class Circuit:
 
     def close(self, tx: Connection) -> Circuit:
         """The circuit at the end of a run that got there: a set that was begun out of caution only is let go."""
+        if self.holds:
+            projection.lock(tx, self.connection_id)  # before the set, as whoever lands records and puts them into it
         circuit = self._undecided(tx)
         if circuit.number is not None and not circuit.tripped:
-            began = held.get(tx, circuit.number)
+            begun = held.get(tx, circuit.number)
             held.forget(tx, circuit.number)
-            circuit = replace(circuit, number=None)
-            return (
-                circuit._within_the_day(tx, circuit.deletes, began.row.since) if began and circuit.deletes else circuit
-            )
+            let_go = replace(circuit, number=None)
+            return let_go._within_the_day(tx, let_go.deletes, begun.row.since) if begun and let_go.deletes else let_go
         if circuit.number is not None:
             held.explain(tx, circuit.number, circuit._why())
         return circuit
