@@ -15,6 +15,7 @@ from deals.events import Event, body
 from ledger.budget import Budget, retry_after
 from ledger.errand import Errand, outcome, receipt, together
 from ledger.line import TIMEOUT_S, Lines, over_tcp
+from ledger.listing import PAGE, every_deal
 from ledger.port import (
     Answer,
     LedgerDeal,
@@ -28,7 +29,6 @@ from ledger.port import (
 )
 from ledger.wire import BatchAnswer, Capable, DealsPage, Ids, Introspection, address, complaint, decoded, header_value
 
-_PAGE = 500
 _ATTEMPTS, _PAUSE_S = 4, 0.2
 _LEAST_S = 1.0  # in less time a sound ledger may not answer
 
@@ -101,10 +101,18 @@ class RemoteLedger:
         return errand.answers
 
     def deals(self) -> Iterator[LedgerDeal]:
-        """Every deal once, newest first. Deals that change while we page move to the front, so that is read again."""
-        seen: set[str] = set()
-        yield from self._unseen(seen, stop_at_known=False)
-        yield from self._unseen(seen, stop_at_known=True)
+        """Every deal once, whatever changes meanwhile; see `ledger.listing.every_deal`."""
+        try:
+            for deal in every_deal(lambda offset: self._get(f"/deals?limit={PAGE}&offset={offset}", DealsPage)):
+                yield LedgerDeal(
+                    id=deal.id,
+                    external_id=deal.external_id,
+                    state=deal.state,
+                    last_event_at=deal.last_event_at,
+                    updated_at=deal.updated_at,
+                )
+        finally:
+            self._rest()
 
     def check(self) -> str:
         """One line with the address and the key's scopes. Raises `LedgerRefused` when the key may not write events.
@@ -224,25 +232,6 @@ class RemoteLedger:
         if status >= 500 or status == 408:
             return errand.failed(LedgerUnavailable(f"the ledger answered {status}"), retry_after(headers))
         return errand.refused(self._refusal(status, data))
-
-    def _unseen(self, seen: set[str], *, stop_at_known: bool) -> Iterator[LedgerDeal]:
-        offset = 0
-        while True:
-            page = self._get(f"/deals?limit={_PAGE}&offset={offset}", DealsPage)
-            new = [deal for deal in page.deals if deal.id not in seen]
-            seen.update(deal.id for deal in new)
-            for deal in new:
-                yield LedgerDeal(
-                    id=deal.id,
-                    external_id=deal.external_id,
-                    state=deal.state,
-                    last_event_at=deal.last_event_at,
-                    updated_at=deal.updated_at,
-                )
-            following = page.pagination.next_offset
-            if following is None or not page.deals or following <= offset or (stop_at_known and not new):
-                return
-            offset = following
 
     def _get(self, path: str, shape: type[Any], patience_s: float = math.inf) -> Any:
         """Read something, again if it did not work and patience lasts. Raises `LedgerRefused`, `LedgerUnavailable`."""

@@ -201,17 +201,12 @@ def page(numbers: list[int], following: int | None) -> Mishap:
 
 def test_deals_that_move_while_we_page_are_found_at_the_head_and_none_comes_twice(line: Shaky, ledger: RemoteLedger):
     # Deal 5 changed after the first page was read, so it stands at the head now and 3 slid into the second page.
-    line.gets = [page([1, 2, 3], 3), page([3, 4], None), page([5, 1, 2], 3), page([3, 4], None)]
-    assert [one.external_id for one in ledger.deals()] == ["d:1", "d:2", "d:3", "d:4", "d:5"]
-
-
-def test_a_last_page_that_is_exactly_full_is_followed_by_an_empty_one(line: Shaky, ledger: RemoteLedger):
-    line.gets = [page([1, 2], 2), page([], None), page([1, 2], 2)]
-    assert [one.external_id for one in ledger.deals()] == ["d:1", "d:2"]
+    line.gets = [page([3, 2, 1], 3), page([2, 1], None), page([5, 3, 2], 3), page([2, 1], None)]
+    assert [one.external_id for one in ledger.deals()] == ["d:3", "d:2", "d:1", "d:5"]
 
 
 def test_a_page_that_fails_is_read_again(line: Shaky, ledger: RemoteLedger):
-    line.gets = [answer(500, error="x"), reset, page([1], None), page([1], None)]
+    line.gets = [answer(500, error="x"), reset, page([1], None)]
     assert [one.external_id for one in ledger.deals()] == ["d:1"]
 
 
