@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection
 
@@ -164,24 +164,40 @@ def _await(app: App, backfill_id: int, watch: Watch) -> Outcome:
     ends = time.monotonic() + PATIENCE_S
     while True:
         with app.store.read() as tx:
+            taken = leases.held(tx)
             row, at = found(tx, backfill_id), now(tx)
-            stands, begun = standing_of(tx, row), backfills.lease_name(row.id) in leases.held(tx)
+            stands = standing_of(tx, row)
             pause = pauses.all_of_them(tx).get(row.connection_id)
         watch(stands)
         if row.state != "running":
             return _ended(app, row)
-        if pause is not None and not begun:
+        if pause is not None and backfills.lease_name(row.id) not in taken:
             raise Unavailable(
                 f"{stands.connection} was paused by {pause.who} at {pause.since}: the workers go on with backfill "
                 f"{row.id} after `dealsync resume {stands.connection}`"
             )
         if row.reason is not None and row.due_at > at:
             raise Unavailable(f"{row.reason}. The workers go on with backfill {row.id} at {row.due_at}")
-        if begun or row.laid_out:
+        if _at_work(row, taken):
             ends = time.monotonic() + PATIENCE_S
         elif time.monotonic() > ends:
-            raise Unavailable(f"no worker began backfill {row.id} within {PATIENCE_S:.0f} s: see that one runs")
+            raise Unavailable(_nobody(row, stands))
         time.sleep(LOOK_EVERY_S)
+
+
+def _at_work(row: BackfillRow, taken: Collection[str]) -> bool:
+    """Whether somebody works on the backfill, or, once it was begun, on any: it has its turn again after that."""
+    any_of_them = row.laid_out and any(name.startswith(backfills.lease_name("")) for name in taken)
+    return any_of_them or backfills.lease_name(row.id) in taken
+
+
+def _nobody(row: BackfillRow, stands: Standing) -> str:
+    if not row.laid_out:
+        return f"no worker began backfill {row.id} within {PATIENCE_S:.0f} s: see that one runs"
+    return (
+        f"nobody has gone on with backfill {row.id} for {PATIENCE_S:.0f} s, and {stands.pending} of its {stands.total} "
+        "chunks are still to be read: see that a worker runs"
+    )
 
 
 def _ended(app: App, row: BackfillRow) -> Outcome:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sqlalchemy import Connection
+
 from connectors.faults import Refused, Unavailable
-from pipeline.faults import Stopped, Unknown
+from pipeline.faults import Busy, Stopped, Unknown
 from pipeline.refer import lacks
-from pipeline.store import connections, held, runs
+from pipeline.store import connections, held, leases, runs
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
 
 PATIENCE_S = 30.0
-"""A worker that has not begun by then is not there, or has too much to do."""
+"""A worker that has not begun by then, or has left off for so long, is not there, or has too much to do."""
+
 LOOK_EVERY_S = 0.2
 
 
@@ -21,7 +24,7 @@ def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Pro
     """Ring for `verb` (pull or sweep) on a connection. With `wait`, its summary once it has ended; else None.
 
     Raises what the run ended with, `Unknown` for a connection that is not configured or where there is no broker to
-    ring, and `Unavailable` when no worker took the work in time.
+    ring, and `Unavailable` when no worker took the work in time, or when the one that did is gone and no other came.
     """
     app.settings.connection(connection)
     if app.settings.broker.url == "none":
@@ -30,7 +33,8 @@ def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Pro
         )
     from pipeline.tasks import ring, use_broker
 
-    before = _latest(app, verb, connection)
+    with app.store.read() as tx:
+        before = _latest(tx, verb, connection)
     use_broker(app.settings.broker.url)
     ring(verb, connection=connection)
     return _await(app, verb, connection, before, progress) if wait else None
@@ -39,15 +43,28 @@ def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Pro
 def _await(app: App, verb: str, connection: str, before: int, progress: Progress) -> Summary:
     ends = time.monotonic() + PATIENCE_S
     while True:
-        run = _run_after(app, verb, connection, before)
+        with app.store.read() as tx:
+            at_work = f"connection {connection}" in leases.held(tx)
+            run = _run_after(tx, verb, connection, before)
         if run is not None:
             summary = _summary(run, connection)
             progress(summary)
             if run["state"] != "running":
                 return _ended(app, run, summary)
-        elif time.monotonic() > ends:
-            raise Unavailable(f"no worker began to {verb} {connection} within {PATIENCE_S:.0f} s: see that one runs")
+            if at_work:
+                ends = time.monotonic() + PATIENCE_S
+        if time.monotonic() > ends:
+            raise Unavailable(_nobody(verb, connection, run))
         time.sleep(LOOK_EVERY_S)
+
+
+def _nobody(verb: str, connection: str, run: dict[str, Any] | None) -> str:
+    if run is None:
+        return f"no worker began to {verb} {connection} within {PATIENCE_S:.0f} s: see that one runs"
+    return (
+        f"the worker of run {run['id']} ({verb} {connection}) is gone, and no other has gone on with it within "
+        f"{PATIENCE_S:.0f} s: see that one runs. What was read is kept"
+    )
 
 
 def _ended(app: App, run: dict[str, Any], summary: Summary) -> Summary:
@@ -66,20 +83,19 @@ def _ended(app: App, run: dict[str, Any], summary: Summary) -> Summary:
     raise Refused(reason) if row is not None and row.state == "refused" else Unavailable(reason)
 
 
-def _latest(app: App, verb: str, connection: str) -> int:
-    run = _last(app, verb, connection)
+def _latest(tx: Connection, verb: str, connection: str) -> int:
+    run = _last(tx, verb, connection)
     return 0 if run is None else int(run["id"])
 
 
-def _run_after(app: App, verb: str, connection: str, before: int) -> dict[str, Any] | None:
-    run = _last(app, verb, connection)
+def _run_after(tx: Connection, verb: str, connection: str, before: int) -> dict[str, Any] | None:
+    run = _last(tx, verb, connection)
     return run if run is not None and run["id"] > before else None
 
 
-def _last(app: App, verb: str, connection: str) -> dict[str, Any] | None:
-    with app.store.read() as tx:
-        row = connections.find(tx, connection)
-        return None if row is None else runs.last(tx, verb, row.id)
+def _last(tx: Connection, verb: str, connection: str) -> dict[str, Any] | None:
+    row = connections.find(tx, connection)
+    return None if row is None else runs.last(tx, verb, row.id)
 
 
 def _summary(run: dict[str, Any], connection: str) -> Summary:
