@@ -12,7 +12,7 @@ from connectors.faults import Misconfigured
 from connectors.leadlex import chunks
 from connectors.leadlex.audit import Deletions
 from connectors.leadlex.check import findings
-from connectors.leadlex.cursor import Scan, State, Under
+from connectors.leadlex.cursor import Log, Scan, State, Under
 from connectors.leadlex.exports import UNJOINED, Exports, Headline
 from connectors.leadlex.lists import UNEDITED, Listed, Lists
 from connectors.leadlex.options import LeadlexOptions
@@ -57,22 +57,9 @@ class LeadlexReader:
         """
         given = State.read(cursor)
         state = replace(given or State(), sweep=None)
-        notes = () if given is not None else (UNREAD,)
-        whole = Wholeness(self._lists, state)
         under = state.under or self._begin(state)
-        while True:
-            for step in self._walk(under).steps():
-                under = _seen(under, step)
-                listed = yield from whole.complete(step.listed)
-                state = replace(state, under=under, judged=whole.judged, missing=whole.missing)
-                if not step.done:
-                    yield _page(listed, (), state, notes=(*notes, *whole.notes))
-            if under.road != "updated":
-                break
-            under = replace(under, road="created", scan=Scan(after=under.floor))
-            state = replace(state, under=under)
-            yield _page(listed, (), state, notes=(*notes, *whole.notes))
-        yield from self._end(state, listed, (*notes, *whole.notes))
+        notes = () if given is not None else (UNREAD,)
+        yield from self._walks(state, under, notes) if under.log is None else self._audited(state, under, notes)
 
     def everything(self, cursor: Cursor | None) -> Iterator[Page]:
         """A complete read; its pages' doubts say why it may be no witness of absence.
@@ -171,20 +158,53 @@ class LeadlexReader:
     def _fetch(self, filters: Mapping[str, str]) -> Fetch:
         return lambda params, number: self._lists.page({**filters, **params}, number)
 
-    def _end(self, state: State, listed: Listed, notes: tuple[str, ...]) -> Iterator[Page]:
-        """The last page, with the watermark that both walks leave; not where they may have skipped something."""
-        under = state.under or Under(road="all")
-        audited, gone = state.audited, list[Record]()
+    def _walks(self, state: State, under: Under, notes: tuple[str, ...]) -> Iterator[Page]:
+        """The pages of both walks, and what the audit log says since they began."""
+        whole = Wholeness(self._lists, state)
+        while True:
+            for step in self._walk(under).steps():
+                under = _seen(under, step)
+                listed = yield from whole.complete(step.listed)
+                state = replace(state, under=under, judged=whole.judged, missing=whole.missing)
+                if not step.done:
+                    yield _page(listed, (), state, notes=(*notes, *whole.notes))
+            if under.road != "updated":
+                break
+            under = replace(under, road="created", scan=Scan(after=under.floor))
+            state = replace(state, under=under)
+            yield _page(listed, (), state, notes=(*notes, *whole.notes))
+        notes = (*notes, *whole.notes)
+        if not self._options.use_audit_log or under.floor is None:
+            state, told = _ended(state, under)
+            yield _page(listed, (), state, notes=(*notes, *told))
+            return
+        under = replace(under, log=Log())
+        yield _page(listed, (), replace(state, under=under), notes=notes)
+        yield from self._audited(state, under, notes)
+
+    def _audited(self, state: State, under: Under, notes: tuple[str, ...]) -> Iterator[Page]:
+        """What became of the deals that the audit log says were deleted, and the end of the read."""
         if self._options.use_audit_log and under.floor is not None:
-            deletions = Deletions(self._lists, state.audited)
-            gone = deletions.since(under.floor)
-            audited, notes = deletions.known, (*notes, *deletions.notes)
-        watermark = later(state.watermark, under.then or under.top)
-        if under.scan.doubts:
-            notes = (*notes, *under.scan.doubts)
-            if under.floor is not None:
-                watermark, notes = state.watermark, (*notes, AGAIN)
-        yield _page(listed, gone, replace(state, watermark=watermark, under=None, audited=audited), notes=notes)
+            deletions = Deletions(self._lists, under.floor, under.log or Log(), known=state.audited)
+            for dealt in deletions.confirmed():
+                after = replace(state, under=replace(under, log=deletions.log))
+                yield Page(
+                    records=dealt.records, requested_at=dealt.requested_at, cursor=after.cursor(), notes=tuple(notes)
+                )
+            state, notes = replace(state, audited=deletions.log.names), (*notes, *deletions.notes)
+        state, told = _ended(state, under)
+        yield Page(
+            records=(), requested_at=self._now(), cursor=state.cursor(), notes=tuple(dict.fromkeys((*notes, *told)))
+        )
+
+
+def _ended(state: State, under: Under) -> tuple[State, tuple[str, ...]]:
+    """The state that a read leaves at its end, with the watermark that both walks leave; not where they may have
+    skipped something, and then why."""
+    watermark, notes = later(state.watermark, under.then or under.top), under.scan.doubts
+    if notes and under.floor is not None:
+        watermark, notes = state.watermark, (*notes, AGAIN)
+    return replace(state, watermark=watermark, under=None), notes
 
 
 def _seen(under: Under, step: Step) -> Under:

@@ -2,55 +2,116 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from connectors.faults import Fault
+from connectors.leadlex.cursor import Log
 from connectors.leadlex.lists import KIND, Lists
 from connectors.leadlex.windows import seconds
 from connectors.source import Absent, Record
+from deals.identity import digest
 
 NO_ADMIN = "the audit log takes an admin key, so deletions are found by webhooks and sweeps alone; see use_audit_log"
+ENDLESS = (
+    "the audit log shows the same page whatever page is asked for, so what was deleted before its oldest entry is "
+    "found by sweeps alone"
+)
 
-_PAGES = 50
+_Answered: TypeAlias = tuple[Record | None, str]
+"""What a single read says of a deal that the log names, nothing where it proves nothing; and when it was sent."""
+
+_TOGETHER = 10
 _REMEMBERED = 500
 
 
-class Deletions:
-    """What the audit log says was deleted since a time (an instant). `known` entries were dealt with before."""
+class Dealt(NamedTuple):
+    """What became of some of the deals that the log names.
 
-    def __init__(self, lists: Lists, known: tuple[str, ...]) -> None:
+    `requested_at` is the time just before the first of them was asked for, by the database's clock.
+    """
+
+    records: list[Record]
+    requested_at: str
+
+
+class Deletions:
+    """What the audit log says was deleted since `floor` (an instant), read on from `log`, which moves with the reading.
+
+    `known` are entries that were dealt with before. `notes` tell in the end why the log was not read, or not whole.
+    """
+
+    def __init__(self, lists: Lists, floor: str, log: Log, *, known: Iterable[str] = ()) -> None:
         self._lists = lists
+        self._since = seconds(floor)
         self._known = frozenset(known)
-        self.known = known
+        self.log = log
         self.notes: tuple[str, ...] = ()
 
-    def since(self, floor: str) -> list[Record]:
+    def confirmed(self) -> Iterator[Dealt]:
         """A tombstone for each deal whose end the log names and a single read confirms; the deal itself if it is back.
+
+        The log is read to its end, and what ten single reads brought is handed on at once: somebody who tidies up may
+        delete more deals than a day has requests. The newest entries come first and none ever goes away, so what is
+        written meanwhile moves rows to later pages, where they are asked about again, and never hides one.
 
         The entry is the tombstone's raw form. It has no version: a proof of absence outranks whatever was seen before.
         """
-        records: list[Record] = []
-        handled: list[str] = []
-        for number in range(1, _PAGES + 1):
-            entries = self._lists.deletions(seconds(floor), number)
-            if entries is None:
-                self.notes = (NO_ADMIN,)
-                return []
-            if not entries:
-                break
-            for entry in entries:
-                name, deal_id = entry.get("id"), entry.get("resource_id")
-                if entry.get("action") != "delete" or not isinstance(name, str) or not isinstance(deal_id, str):
-                    continue
-                if name not in self._known and name not in handled and deal_id:
-                    records += self._confirmed(deal_id, entry)
-                handled.append(name)
-        self.known = tuple(dict.fromkeys(handled))[:_REMEMBERED]
-        return records
+        before = b""
+        while entries := self._lists.deletions(self._since, self.log.page):
+            here = digest(msgspec.json.encode(entries))
+            if here == before:
+                self.notes = (ENDLESS,)
+                return
+            before = here
+            yield from self._page(entries)
+        if entries is None:
+            self.notes = (NO_ADMIN,)
 
-    def _confirmed(self, deal_id: str, entry: dict[str, Any]) -> list[Record]:
+    def _page(self, entries: list[dict[str, Any]]) -> Iterator[Dealt]:
+        """The rest of a page, ten single reads at a time; what was confirmed stays so when the next one fails."""
+        part: list[_Answered] = []
+        for row, entry in enumerate(entries[self.log.row :], self.log.row):
+            if (named := _deleted(entry)) is not None:
+                name, deal_id = named
+                if name not in self._known and name not in self.log.names:
+                    try:
+                        part.append(self._answered(deal_id, entry))
+                    except Fault:
+                        if part:
+                            yield _dealt(part)
+                        raise
+                self._remember(row + 1, name)
+            if len(part) == _TOGETHER:
+                yield _dealt(part)
+                part = []
+        self.log = Log(self.log.page + 1, 0, self.log.names)
+        if part:
+            yield _dealt(part)
+
+    def _answered(self, deal_id: str, entry: dict[str, Any]) -> _Answered:
         answer = self._lists.one(deal_id)
         if not isinstance(answer, Absent):
-            return [answer.record]
-        return [Record(deal_id, None, msgspec.json.encode(entry), KIND, deleted=True)] if answer.proof else []
+            return answer.record, answer.requested_at
+        gone = Record(deal_id, None, msgspec.json.encode(entry), KIND, deleted=True) if answer.proof else None
+        return gone, answer.requested_at
+
+    def _remember(self, row: int, name: str) -> None:
+        names = self.log.names
+        if name not in names and len(names) < _REMEMBERED:
+            names = (*names, name)
+        self.log = Log(self.log.page, row, names)
+
+
+def _deleted(entry: dict[str, Any]) -> tuple[str, str] | None:
+    """The entry's own name and the deal that was deleted; None for an entry that says something else."""
+    name, deal_id = entry.get("id"), entry.get("resource_id")
+    if entry.get("action") == "delete" and isinstance(name, str) and isinstance(deal_id, str) and deal_id:
+        return name, deal_id
+    return None
+
+
+def _dealt(part: list[_Answered]) -> Dealt:
+    return Dealt([record for record, _ in part if record is not None], min(at for _, at in part))

@@ -26,11 +26,20 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     doubts: tuple[str, ...] = ()
 
 
+class Log(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where the audit log is read on: after `row` rows of its `page`. `names` are the newest entries dealt with."""
+
+    page: int = 1
+    row: int = 0
+    names: tuple[str, ...] = ()
+
+
 class Under(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A read under way. `floor` is the time since which changes are read; `then` the watermark that it will leave.
 
     For a source that does not tell its time, `top` stands in: the newest `updated_date` seen that is not later than
-    `began`, the time just before the first request by the database's clock.
+    `began`, the time just before the first request by the database's clock. `log` is set once the walks have come to
+    their end, and the audit log is read.
     """
 
     road: Road
@@ -39,6 +48,7 @@ class Under(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     then: str | None = None
     top: str | None = None
     began: str | None = None
+    log: Log | None = None
 
 
 class State(Committed, frozen=True):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
-from connectors.leadlex.audit import NO_ADMIN
-from connectors.simulated_wire import refused
+import pytest
+
+from connectors.faults import RateLimited
+from connectors.leadlex.audit import ENDLESS, NO_ADMIN
+from connectors.simulated_wire import Answer, Handler, Mishap, Request, refused
 from tests.connectors.leadlex.reading import Tenant
 from tests.connectors.pulls import Pulls
 
 
-def settled(**switches: object) -> tuple[Tenant, Pulls]:
-    tenant = Tenant(20, **switches)
-    pulls = Pulls(lambda: tenant.reader(use_audit_log=True))
+def settled(deals: int = 20, *, options: dict[str, object] | None = None, **switches: object) -> tuple[Tenant, Pulls]:
+    tenant = Tenant(deals, **switches)
+    pulls = Pulls(lambda: tenant.reader(use_audit_log=True, **(options or {})))
     pulls.pull()
     tenant.clock.advance(timedelta(hours=2))
     return tenant, pulls
@@ -55,6 +60,99 @@ def test_a_log_of_many_pages_is_read_to_its_end():
         tenant.delete(deal)
     pulls.pull()
     assert pulls.gone == gone
+
+
+def asking(**query: str) -> Mishap:
+    """The log as it is shown to whoever asks in this way, however it is asked."""
+
+    def mishap(request: Request, handle: Handler) -> Answer:
+        return handle(replace(request, query={**request.query, **query}))
+
+    return mishap
+
+
+def in_the_log(request: Request) -> bool:
+    return request.path.endswith("/audit-logs")
+
+
+def single_reads(tenant: Tenant) -> Counter[str]:
+    return Counter(call.path.rpartition("/")[2] for call in tenant.log if "/deals/" in call.path)
+
+
+def test_of_a_log_of_a_hundred_pages_no_deletion_is_left_out():
+    tenant, pulls = settled(admin=True)
+    gone = {tenant.create() for _ in range(200)}
+    for deal in gone:
+        tenant.delete(deal)
+    tenant.faults.sometimes(1.0, asking(per_page="2"), where=in_the_log)
+    pulls.pull()
+    assert pulls.gone == gone
+
+
+def test_a_log_that_pays_no_heed_to_pages_is_read_once_and_the_operator_is_told():
+    tenant, pulls = settled(admin=True)
+    gone = tenant.ids()[:3]
+    for deal in gone:
+        tenant.delete(deal)
+    tenant.faults.sometimes(1.0, asking(page="1"), where=in_the_log)
+    pulls.pull()
+    assert pulls.gone == set(gone)
+    assert ENDLESS in pulls.notes
+    pulls.pull()
+    assert set(single_reads(tenant).values()) == {1}
+
+
+def test_more_deletions_than_a_day_has_requests_are_confirmed_in_the_course_of_several():
+    """Otherwise every day's requests would be spent on the newest of them, and the others be paid on for ever."""
+    tenant, pulls = settled(80, options={"limited": True, "requests_per_day": 30}, admin=True)
+    gone = tenant.ids()[:60]
+    for deal in gone:
+        tenant.delete(deal)
+    for day in range(4):
+        tenant.clock.advance(timedelta(days=1))
+        try:
+            pulls.pull()
+        except RateLimited:
+            assert len(pulls.gone) >= 20 * (day + 1)
+        else:
+            break
+    assert pulls.gone == set(gone)
+    assert set(single_reads(tenant).values()) == {1}
+
+
+@pytest.mark.parametrize("pages", range(1, 9))
+def test_a_pull_that_dies_among_the_deletions_goes_on_there(pages: int):
+    tenant, pulls = settled(60, admin=True)
+    gone = tenant.ids()[:45]
+    for deal in gone:
+        tenant.delete(deal)
+    tenant.faults.sometimes(1.0, asking(per_page="20"), where=in_the_log)
+    pulls.pull(pages=pages)
+    later = tenant.ids()[0]
+    tenant.delete(later)
+    pulls.pull()
+    pulls.pull()
+    assert pulls.gone == {*gone, later}
+    assert max(single_reads(tenant).values()) <= 2
+    assert sum(single_reads(tenant).values()) <= 46 + 10
+
+
+def test_a_deal_that_is_new_and_gone_again_while_it_is_read_ends_with_its_tombstone():
+    tenant, pulls = settled(admin=True)
+    new = tenant.create()
+
+    def vanishes(request: Request, handle: Handler) -> Answer:
+        tenant.delete(new)
+        tenant.faults.clear()
+        return handle(request)
+
+    tenant.faults.sometimes(1.0, vanishes, where=in_the_log)
+    pulls.pull()
+    assert new in pulls.held
+    assert pulls.gone == {new}
+    tenant.clock.advance(timedelta(hours=2))
+    pulls.pull()
+    assert pulls.gone == {new}
 
 
 def test_without_an_admin_key_the_pull_goes_on_and_says_so():
