@@ -235,11 +235,11 @@ class RemoteLedger:
 
     def _get(self, path: str, shape: type[Any], patience_s: float = math.inf) -> Any:
         """Read something, again if it did not work and patience lasts. Raises `LedgerRefused`, `LedgerUnavailable`."""
-        until, fault = time.monotonic() + patience_s, LedgerUnavailable()
+        until_s, fault = time.monotonic() + patience_s, LedgerUnavailable()
         for attempt in range(_ATTEMPTS):
-            self._await_budget(until)
+            self._await_budget(until_s)
             try:
-                status, headers, data = self._exchange("GET", path, within_s=until - time.monotonic())
+                status, headers, data = self._exchange("GET", path, within_s=until_s - time.monotonic())
             except LedgerUnavailable as error:
                 fault = error
             else:
@@ -251,15 +251,15 @@ class RemoteLedger:
                     raise self._refusal(status, data)
                 fault = LedgerUnavailable(f"the ledger at {self._url} answered GET {path} with {status}, unreadably")
             pause_s = _PAUSE_S * 2**attempt
-            if attempt + 1 == _ATTEMPTS or time.monotonic() + pause_s + _LEAST_S > until:
+            if attempt + 1 == _ATTEMPTS or time.monotonic() + pause_s + _LEAST_S > until_s:
                 break
             time.sleep(pause_s)
         raise fault
 
-    def _await_budget(self, until: float) -> None:
+    def _await_budget(self, until_s: float) -> None:
         """Take a request out of the budget, when that is possible in time."""
         while wait_s := self._budget.take():
-            if time.monotonic() + wait_s + _LEAST_S > until:
+            if time.monotonic() + wait_s + _LEAST_S > until_s:
                 raise LedgerPaced(
                     f"the ledger at {self._url} was not asked: the requests of its key are used up "
                     f"for another {math.ceil(wait_s):,} s",
