@@ -170,7 +170,7 @@ class LeadlexReader:
                     yield _page(listed, (), state, notes=(*notes, *whole.notes))
             if under.road != "updated":
                 break
-            under = replace(under, road="created", scan=Scan(after=under.floor))
+            under = replace(under, road="created", scan=Scan(after=under.floor, doubts=under.scan.doubts))
             state = replace(state, under=under)
             yield _page(listed, (), state, notes=(*notes, *whole.notes))
         notes = (*notes, *whole.notes)

@@ -235,6 +235,29 @@ def test_where_changes_move_while_they_are_read_the_next_pull_reads_them_again()
     assert pulls.cursor["watermark"] > before["watermark"]
 
 
+def test_where_edited_deals_move_while_they_are_read_the_next_pull_reads_them_again():
+    """They are read by the first of two walks, and the second, which shows nothing, comes to its end in order."""
+    tenant = Tenant(12)
+    at = tenant.clock.now
+    crowd = [tenant.create(created=at) for _ in range(45)]
+    tenant.clock.advance(timedelta(hours=1))
+    pulls = Pulls(tenant.reader)
+    pulls.pull()
+    before = pulls.cursor
+    tenant.clock.advance(timedelta(hours=2))
+    tenant.edit_many(crowd, estimated_value=3)
+    tenant.switches.order = "unstable"
+    pulls.pull()
+    assert AGAIN in pulls.notes
+    assert before is not None
+    assert pulls.cursor is not None
+    assert pulls.cursor["watermark"] == before["watermark"]
+    tenant.switches.order = "stable"
+    pulls.pull()
+    assert {fields(pulls.held[one])["estimated_value"] for one in crowd} == {3}
+    assert pulls.cursor["watermark"] > before["watermark"]
+
+
 def test_deals_created_between_two_whole_seconds_are_in_one_window_or_the_next():
     tenant = Tenant(20, fractions=True, date_header=False)
     pulls = Pulls(lambda: tenant.reader(page_size=3))
