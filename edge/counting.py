@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeline.levels import BUDGET_LEFT, INCIDENTS, LEVELS
+from pipeline.totals import TOTALS, Total
 
 
 class Level(NamedTuple):
@@ -25,9 +27,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter beg
 
 
 class Counting:
-    """The counters of this process, and levels read from the store when somebody asks, at most every few seconds."""
+    """The counters of this process; and levels and totals, read from the store when somebody asks, at most every few
+    seconds.
+    """
 
-    def __init__(self, levels: Callable[[], list[Level]], *, fresh_s: float = 5.0) -> None:
+    def __init__(
+        self, levels: Callable[[], list[Level]], totals: Callable[[], list[Total]] = list, *, fresh_s: float = 5.0
+    ) -> None:
         self._registry = CollectorRegistry()
         self._received = Counter(
             "dealsync_deliveries", "Deliveries answered with 2xx.", ["connection", "outcome"], registry=self._registry
@@ -36,7 +42,7 @@ class Counting:
             "dealsync_deliveries_refused", "Requests refused.", ["connection", "reason"], registry=self._registry
         )
         self._children: dict[tuple[str, str], Counter] = {}
-        self._registry.register(_Levels(levels, fresh_s))
+        self._registry.register(_Stored(lambda: [*_gauges(levels()), *_counters(totals())], fresh_s))
 
     def received(self, connection: str, outcome: str) -> None:
         """A delivery is in the inbox: `accepted`, or `known` already."""
@@ -54,30 +60,49 @@ class Counting:
         return generate_latest(self._registry)
 
 
-class _Levels(Collector):
-    def __init__(self, levels: Callable[[], list[Level]], fresh_s: float) -> None:
-        self._read = levels
+class _Stored(Collector):
+    """What the store tells: read by one thread at a time, which the others wait for."""
+
+    def __init__(self, read: Callable[[], list[Metric]], fresh_s: float) -> None:
+        self._read = read
         self._fresh_s = fresh_s
-        self._known: list[Level] = []
+        self._reading = threading.Lock()
+        self._known: list[Metric] = []
         self._until = 0.0
 
     def describe(self) -> list[Metric]:
         """Nothing is asked of the store before somebody wants to know."""
         return []
 
-    def collect(self) -> Iterator[Metric]:
-        """One gauge for each kind of level."""
-        if time.monotonic() >= self._until:
-            self._known = self._read()
-            self._until = time.monotonic() + self._fresh_s
-        for name, meaning in _MEANINGS.items():
-            gauge = GaugeMetricFamily(
-                f"dealsync_{name}", meaning, labels=["account" if name == BUDGET_LEFT else "connection"]
-            )
-            for level in self._known:
-                if level.name == name:
-                    gauge.add_metric([level.of], level.number)
-            yield gauge
+    def collect(self) -> list[Metric]:
+        """What was read last, or anew where that is too long ago."""
+        with self._reading:
+            if time.monotonic() >= self._until:
+                self._known = self._read()
+                self._until = time.monotonic() + self._fresh_s
+            return self._known
+
+
+def _gauges(levels: list[Level]) -> Iterator[Metric]:
+    """One for each kind of level."""
+    for name, meaning in _MEANINGS.items():
+        gauge = GaugeMetricFamily(
+            f"dealsync_{name}", meaning, labels=["account" if name == BUDGET_LEFT else "connection"]
+        )
+        for level in levels:
+            if level.name == name:
+                gauge.add_metric([level.of], level.number)
+        yield gauge
+
+
+def _counters(totals: list[Total]) -> Iterator[Metric]:
+    """One for each kind of total."""
+    for name, (meaning, labels) in TOTALS.items():
+        counter = CounterMetricFamily(f"dealsync_{name}", meaning, labels=labels)
+        for total in totals:
+            if total.name == name:
+                counter.add_metric(total.of, total.number)
+        yield counter
 
 
 _MEANINGS = {

@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Text, cast, func, insert, literal, select, true, union_all, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from pipeline.faults import Interrupted
+from pipeline.store.backfill_tables import backfills
 from pipeline.store.session import later
 from pipeline.store.tables import connections, runs
 from pipeline.summary import Counts, Summary
@@ -19,6 +21,9 @@ LONGEST = timedelta(days=1)
 
 UNHAPPY = ("failed", "abandoned", "running")
 """States of a run that did not come to its end, or has not yet."""
+
+OVER = ("done", "stopped", "failed", "abandoned")
+"""States of a run that is over; only a backfill may be gone on with afterwards."""
 
 INTERRUPTED = str(Interrupted())
 """Why a run failed whose process was told to stop: that says nothing of the other side."""
@@ -73,6 +78,47 @@ def listed(
     if before is not None:
         found = found.where(runs.c.id < before)
     return [dict(row) for row in tx.execute(found).mappings()]
+
+
+class Sum(NamedTuple):
+    """Runs of one connection and kind in one state, added up; `counts` by the names of `COUNTS`."""
+
+    connection_id: int | None
+    kind: str
+    state: str
+    runs: int
+    counts: dict[str, int]
+
+
+def over_upto(tx: Connection, after: int) -> int:
+    """Up to which run, from those after one on, all are over; backfills left out."""
+    first = select(func.min(runs.c.id)).where(runs.c.id > after, runs.c.state.not_in(OVER), _NO_BACKFILL)
+    last = select(func.max(runs.c.id) + 1)
+    found = select(func.coalesce(first.scalar_subquery(), last.scalar_subquery(), 1))
+    return int(tx.execute(found).scalar_one()) - 1
+
+
+def sums(tx: Connection, after: int, upto: int | None = None) -> list[Sum]:
+    """The runs after one, and up to another, added up; backfills left out."""
+    until = runs.c.id <= upto if upto is not None else true()
+    return _added_up(tx, runs.c.id > after, until, _NO_BACKFILL)
+
+
+def sums_of_backfills(tx: Connection) -> list[Sum]:
+    """All backfills, added up."""
+    return _added_up(tx, runs.c.id.in_(select(backfills.c.id)))
+
+
+_NO_BACKFILL = runs.c.kind != "backfill"
+
+
+def _added_up(tx: Connection, *which: ColumnElement[bool]) -> list[Sum]:
+    alike = (runs.c.connection_id, runs.c.kind, runs.c.state)
+    found = select(*alike, func.count(), *(func.sum(runs.c[name]) for name in COUNTS)).where(*which).group_by(*alike)
+    return [
+        Sum(connection_id, kind, state, many, dict(zip(COUNTS, map(int, counts), strict=True)))
+        for connection_id, kind, state, many, *counts in tx.execute(found)
+    ]
 
 
 class Past(NamedTuple):

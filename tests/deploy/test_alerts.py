@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from edge.counting import Counting, Level
 from ledger import counting as ledger_counting
 from pipeline.levels import BUDGET_LEFT, INCIDENTS, LEVELS
+from pipeline.totals import TOTALS, Total
 from tests.architecture.test_docs import check_command
 from tests.deploy.files import DEPLOY, ROOT
 
@@ -68,7 +69,10 @@ every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda rule: rule.ale
 
 def exposed() -> dict[str, set[str]]:
     """The metrics of `/metrics` with their labels, as a monitor reads them once everything has happened once."""
-    counting = Counting(lambda: [Level(name, "planhat", 1) for name in (*LEVELS, BUDGET_LEFT, INCIDENTS)])
+    counting = Counting(
+        lambda: [Level(name, "planhat", 1) for name in (*LEVELS, BUDGET_LEFT, INCIDENTS)],
+        lambda: [Total(name, labels, 1) for name, (_, labels) in TOTALS.items()],
+    )
     counting.received("planhat", "accepted")
     counting.refused("planhat", "wrong")
     ledgers = ledger_counting.Counting()

@@ -132,6 +132,7 @@ def test_an_address_that_a_connection_keeps_to_itself_takes_its_deliveries(serve
     assert server.post(body, f"private/{segment}", X_Planhat_Secret="guess").status_code == 401
     assert server.http.get(f"/webhooks/private/{segment}").status_code == 405
     told = server.http.get("/metrics").text
+    assert "dealsync_published_total 0.0" in told, "what the store's runs came to is told as well"
     assert 'dealsync_deliveries_total{connection="private",outcome="accepted"}' in told
     assert "canary" not in told
 
