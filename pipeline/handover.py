@@ -24,7 +24,8 @@ def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Pro
     """Ring for `verb` (pull or sweep) on a connection. With `wait`, its summary once it has ended; else None.
 
     Raises what the run ended with, `Unknown` for a connection that is not configured or where there is no broker to
-    ring, and `Unavailable` when no worker took the work in time, or when the one that did is gone and no other came.
+    ring, `Busy` when somebody reads the connection already, and `Unavailable` when no worker took the work in time, or
+    when the one that did is gone and no other came.
     """
     app.settings.connection(connection)
     if app.settings.broker.url == "none":
@@ -34,6 +35,8 @@ def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Pro
     from pipeline.tasks import ring, use_broker
 
     with app.store.read() as tx:
+        if f"connection {connection}" in leases.held(tx):  # a worker would leave it at that
+            raise Busy(f"connection {connection} is being worked on by another process; try again when that has ended")
         before = _latest(tx, verb, connection)
     use_broker(app.settings.broker.url)
     ring(verb, connection=connection)

@@ -12,6 +12,7 @@ from connectors.faults import Unavailable
 from connectors.planhat.simulator import PlanhatSimulator
 from pipeline import backfill, handover, tasks
 from pipeline.backfill_work import work_on
+from pipeline.faults import Busy
 from pipeline.handover import hand_over
 from pipeline.store import backfills, connections, leases, runs
 from pipeline.store.session import now
@@ -50,6 +51,16 @@ def test_who_waits_for_a_worker_that_never_begins_is_told_so(app: App, worker: C
     worker(lambda *_, **__: None)
     with pytest.raises(Unavailable, match="no worker began to pull"):
         hand_over(app, "pull", NAME, wait=True)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_where_somebody_reads_the_connection_already_nobody_is_rung_for(
+    wait: bool, app: App, worker: Callable[[Ring], None]
+):
+    """A worker would find the lease taken, and leave it at that."""
+    worker(lambda *_, **__: pytest.fail("it was rung"))
+    with leases.hold(app.store, f"connection {NAME}"), pytest.raises(Busy, match="try again"):
+        hand_over(app, "sweep", NAME, wait=wait)
 
 
 def test_who_waits_for_a_worker_that_died_at_work_is_told_so(app: App, worker: Callable[[Ring], None]):
