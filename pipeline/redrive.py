@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from pipeline.wiring import App
 _LONGEST = 200
 
 AT_ONCE = 1000
-"""So many entries are tried again while somebody waits: within a second or so."""
+"""So many entries are tried again at a time; somebody can wait for them: it takes a second or so."""
 
 
 class Which(NamedTuple):
@@ -102,9 +102,13 @@ def retry_parked(
     if numbers:
         with app.store.read() as tx:
             chosen = _numbered(tx, numbers)
-    else:
-        chosen = list(_open(app, connection, like))
-    return _tried_again(app, chosen, operator, progress)
+        return _tried_again(app, chosen, operator, progress)
+    done = []
+    for name in sorted(app.settings.connections) if connection is None else [connection]:
+        parts = _parts(_open(app, name, like))
+        if (first := next(parts, None)) is not None:
+            done.append(_tried(app, name, chain([first], parts), operator, progress))
+    return done
 
 
 class Part(NamedTuple):
@@ -130,9 +134,13 @@ def _tried_again(app: App, chosen: Sequence[Entry], operator: Operator, progress
     of_each: dict[str, list[Entry]] = {}
     for entry in chosen:
         of_each.setdefault(names[entry.row.connection_id], []).append(entry)
-    done = []
-    for name, entries in sorted(of_each.items()):
-        with running(app, name, "replay", progress=progress) as run:
+    return [_tried(app, name, [entries], operator, progress) for name, entries in sorted(of_each.items())]
+
+
+def _tried(app: App, name: str, parts: Iterable[Sequence[Entry]], operator: Operator, progress: Progress) -> Summary:
+    """Entries of one connection, a part after the other."""
+    with running(app, name, "replay", progress=progress) as run:
+        for entries in parts:
             with app.store.write() as tx:
                 run.confirm(tx)
                 _reopen(tx, run.scope.connection_id, [entry for entry in entries if entry.row.state == "open"])
@@ -142,8 +150,7 @@ def _tried_again(app: App, chosen: Sequence[Entry], operator: Operator, progress
                     tx, "parked retry", outcome=outcome, connection_id=run.scope.connection_id, target=target[:_LONGEST]
                 )
             replay_parked(run, [entry.id for entry in entries if entry.row.stage == "record"])
-        done.append(run.summary)
-    return done
+    return run.summary
 
 
 def _reopen(tx: Connection, connection_id: int, entries: Sequence[Entry]) -> None:
@@ -187,6 +194,11 @@ def _open(app: App, connection: str | None, like: Which, after: int = 0) -> Iter
         known = {number for number, name in connections.names(tx).items() if name in app.settings.connections}
     found = filter(like.fits, _parked(app, connection, after, None))
     return (entry for entry in found if entry.row.connection_id in known)
+
+
+def _parts(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while some := list(islice(entries, AT_ONCE)):
+        yield some
 
 
 def _parked(app: App, connection: str | None, after: int, limit: int | None) -> Iterator[Entry]:

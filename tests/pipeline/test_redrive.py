@@ -141,6 +141,27 @@ def test_deals_that_were_each_read_at_a_time_of_their_own_are_mapped_again_many_
     assert len(written) < len(crm.ids()) / 2, "a transaction each would be as many"
 
 
+def test_however_many_entries_are_tried_again_a_few_are_in_memory_at_a_time_and_it_is_one_run(
+    app, crm, knows_odd, monkeypatch
+):
+    monkeypatch.setattr(redrive, "AT_ONCE", 3)
+    pull(app, NAME)
+    for deal in crm.ids()[:8]:
+        crm.edit(deal, stage="Odd")
+    pull(app, NAME)
+    knows_odd()
+    together = []
+
+    def some(run, numbers):
+        together.append(len(numbers))
+        replay_parked(run, numbers)
+
+    monkeypatch.setattr(redrive, "replay_parked", some)
+    (summary,) = retry_parked(app, None, None)
+    assert together == [3, 3, 2]
+    assert (summary.read, summary.applied, list(list_parked(app))) == (8, 8, [])
+
+
 def test_who_waits_for_the_answer_has_some_tried_again_and_asks_for_the_rest(app, crm, knows_odd, monkeypatch):
     monkeypatch.setattr(redrive, "AT_ONCE", 3)
     pull(app, NAME)
