@@ -1,4 +1,4 @@
-"""Mapping tools: check, show and suggest the table of a connection."""
+"""Mapping tools: check, show and suggest the table of a connection, and what its records bear beside it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from mappings.suggest import Observed
 from mappings.suggest import suggest as suggested
 from pipeline.decode import Undecodable, decode
 from pipeline.faults import SettingsError
+from pipeline.listing import NOBODYS, numbered
 from pipeline.mapping_files import parse_file, shipped
 from pipeline.settings import Settings
+from pipeline.store import drifting
 from pipeline.wiring import App, connected
 
 
@@ -63,3 +65,12 @@ def describe(settings: Settings, connection: str) -> list[Any]:
     from mappings.describe import describe as rows
 
     return list(rows(connected(settings, connection).mapper.mapping))
+
+
+def drift(app: App, connection: str, *, limit: int | None = None) -> list[dict[str, Any]]:
+    """The keys that the connection's records bear and its table neither claims nor ignores, the most frequent first:
+    how many records bore each, and from when to when. At most `limit` of them. Raises `Unknown`.
+    """
+    number = numbered(app, connection)
+    with app.store.read() as tx:
+        return drifting.listed(tx, NOBODYS if number is None else number, limit)

@@ -6,11 +6,12 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from edge.api.answers import document
-from edge.api.asking import Because, KnownConnection, Opened, operator
-from edge.api.shapes import Paused, Rung, Status, Windows, ok
+from edge.api.answers import DEFAULT_LIMIT, document
+from edge.api.asking import Because, KnownConnection, Limit, Opened, operator
+from edge.api.shapes import Drift, Paused, Rung, Status, Windows, ok
 from pipeline import pause as pausing
 from pipeline.ask import ask_run
+from pipeline.mapping_tools import drift
 from pipeline.past import list_windows
 from pipeline.status import status
 
@@ -27,6 +28,12 @@ def show_status(opened: Opened) -> Response:
 def show_windows(opened: Opened, connection: KnownConnection) -> Response:
     """What the latest reconcile found in each close month, and where earlier ones found differences."""
     return document(list_windows(opened, connection))
+
+
+@router.get("/connections/{connection}/drift", responses=ok(Drift))
+def show_drift(opened: Opened, connection: KnownConnection, limit: Limit = DEFAULT_LIMIT) -> Response:
+    """The keys of its records that the mapping neither claims nor ignores, the most frequent first."""
+    return document({"connection": connection, "drift": drift(opened, connection, limit=limit)})
 
 
 @router.post("/connections/{connection}/pause", responses=ok(Paused))

@@ -93,6 +93,22 @@ class Window(Shape):
     checked_at: str
 
 
+class UnclaimedKey(Shape):
+    """A key that the mapping neither claims nor ignores, and how many records bore it."""
+
+    key: str
+    records: int
+    first_seen: str
+    last_seen: str
+
+
+class Drift(Shape):
+    """`dealsync mapping drift NAME --json`."""
+
+    connection: str
+    drift: list[UnclaimedKey]
+
+
 class Windows(Shape):
     """What reconciling a connection found."""
 

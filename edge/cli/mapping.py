@@ -1,4 +1,4 @@
-"""Mapping: check, show, preview and suggest the table that reads a connection's records."""
+"""Mapping: check, show, preview and suggest the table that reads a connection's records, and what it leaves unread."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli.exits import CONFIGURATION, DONE, USAGE, Failed
-from edge.cli.options import Config, ConnectionName, Json, Quiet
+from edge.cli.options import Config, ConnectionName, Json, Limit, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import shown, sums
+from edge.cli.words import moment, shown, sums
 
 if TYPE_CHECKING:
     from pipeline.mapping_preview import Preview
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 group = typer.Typer(no_args_is_help=True, help="The tables between a CRM's words and ours.")
 
 _WIDTHS = {"KIND": 14, "FIELD": 26, "FROM": 28, "RULE": 40, "NOTE": 0}
+_DRIFT = {"KEY": 40, "RECORDS": 10, "FIRST SEEN": 23, "LAST SEEN": 23}
 _EXAMPLES = {"DEAL": 34, "FIELD": 22, "BEFORE": 24, "AFTER": 0}
 
 
@@ -98,6 +99,33 @@ def show(
         terminal.stream("rules", (dict(zip(keys, cell, strict=True)) for cell in cells))
     else:
         terminal.table(_WIDTHS, ([row.kind, row.field, row.source, row.rule, row.note] for row in rows))
+
+
+@group.command()
+def drift(
+    ctx: typer.Context,
+    connection: ConnectionName,
+    limit: Limit = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """The keys of the records that the table neither claims nor ignores, the most frequent first."""
+    terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.mapping_tools import drift as verb
+
+    with terminal.app() as opened:
+        found = verb(opened, connection, limit=limit)
+    if terminal.json:
+        terminal.document({"connection": connection, "drift": found})
+        return
+    rows = ([one["key"], f"{one['records']:,}", moment(one["first_seen"]), moment(one["last_seen"])] for one in found)
+    if terminal.table(_DRIFT, rows):
+        terminal.note(
+            "claim each in the mapping, or ignore it there with a reason; `dealsync mapping preview` tries a table"
+        )
+    else:
+        terminal.note(f"every key of the records of {connection} is mapped or ignored")
 
 
 @group.command()

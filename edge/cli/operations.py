@@ -70,7 +70,10 @@ def status(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
             terminal.line(f"{one['name']}: {one['held']:,} events are held; `dealsync held list` says why")
         terminal.line(f"{one['name']}: {_next(one['next'])}")
         if one.get("drift"):
-            terminal.line(f"{one['name']}: its records have {one['drift']} keys that are neither mapped nor ignored")
+            terminal.line(
+                f"{one['name']}: its records have {one['drift']} keys that are neither mapped nor ignored; "
+                f"`dealsync mapping drift {one['name']}` lists them"
+            )
         if one["reconciled_at"]:
             through = one["verified_through"] or "no month"
             terminal.line(f"{one['name']}: verified through {through}, reconciled {moment(one['reconciled_at'])}")

@@ -73,7 +73,7 @@ def _of_connection(one: Mapping[str, Any]) -> Iterator[Need]:
         yield Need(False, name, f"paused by {pause['who']}{why}", "Resume it once that is over.", href)
     if one.get("drift"):
         what = f"its records have {_some(one['drift'], 'key')} neither mapped nor ignored"
-        yield Need(False, name, what, "Claim or ignore them in its mapping.", href)
+        yield Need(False, name, what, "Claim or ignore them in its mapping.", f"{href}/drift")
 
 
 def _late(one: Mapping[str, Any], sight: Sight) -> Iterator[Need]:

@@ -10,10 +10,13 @@ from edge.pages.forms import Form, acting, done, opened, operator
 from edge.pages.rendering import page
 from pipeline import pause as pausing
 from pipeline.ask import ask_run
+from pipeline.mapping_tools import drift as unclaimed
 from pipeline.past import list_runs, list_windows
 from pipeline.status import status
 
 _RUNS = 20
+_KEYS = 500
+"""So many keys are shown, the most frequent; a source may invent them without end."""
 
 
 def show(request: Request) -> Response:
@@ -31,6 +34,13 @@ def windows(request: Request) -> Response:
     found = list_windows(app, request.path_params["name"])
     title = f"Close months of {found['connection']}"
     return page(request, "windows.html", title=title, found=found, currency=app.settings.ledger.currency)
+
+
+def drift(request: Request) -> Response:
+    """The keys of its records that the mapping neither claims nor ignores."""
+    name = request.path_params["name"]
+    found = unclaimed(opened(request), name, limit=_KEYS)
+    return page(request, "drift.html", title=f"Unclaimed keys of {name}", name=name, found=found)
 
 
 def ask(request: Request, form: Form) -> Response:
@@ -57,6 +67,7 @@ def resume(request: Request, form: Form) -> Response:
 ROUTES = (
     Route("/connections/{name}", show, methods=["GET"]),
     Route("/connections/{name}/windows", windows, methods=["GET"]),
+    Route("/connections/{name}/drift", drift, methods=["GET"]),
     Route("/connections/{name}/ask", acting(ask), methods=["POST"]),
     Route("/connections/{name}/pause", acting(pause), methods=["POST"]),
     Route("/connections/{name}/resume", acting(resume), methods=["POST"]),

@@ -17,11 +17,11 @@ def add(tx: Connection, connection_id: int, counts: Mapping[str, int], at: str) 
     bulk.upsert(tx, drift, rows, add=("records",), keep=("first_seen",))
 
 
-def listed(tx: Connection, connection_id: int) -> list[dict[str, Any]]:
-    """The unclaimed keys of a connection, the most frequent first."""
-    of_connection = select(drift.c.path, drift.c.records, drift.c.first_seen, drift.c.last_seen)
-    of_connection = of_connection.where(drift.c.connection_id == connection_id)
-    return [dict(row) for row in tx.execute(of_connection.order_by(drift.c.records.desc())).mappings()]
+def listed(tx: Connection, connection_id: int, limit: int | None = None) -> list[dict[str, Any]]:
+    """The unclaimed keys of a connection, the most frequent first: how many records bore each, from when to when."""
+    found = select(drift.c.path.label("key"), drift.c.records, drift.c.first_seen, drift.c.last_seen)
+    found = found.where(drift.c.connection_id == connection_id).order_by(drift.c.records.desc(), drift.c.path)
+    return [dict(row) for row in tx.execute(found.limit(limit)).mappings()]
 
 
 def counts(tx: Connection) -> dict[int, int]:

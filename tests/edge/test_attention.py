@@ -49,7 +49,7 @@ def test_what_is_well_needs_nobody():
         (sight({"held": 1600}), True, "1,600 events held", "/held?connection=eu"),
         (sight({"parked": 2}), True, "2 parked: records or events", "/parked?connection=eu"),
         (sight({"state": "paused", "paused": PAUSE}), False, "paused by ann: a migration", "/connections/eu"),
-        (sight({"drift": 12}), False, "12 keys neither mapped nor ignored", "/connections/eu"),
+        (sight({"drift": 12}), False, "12 keys neither mapped nor ignored", "/connections/eu/drift"),
         (sight({"lacks": ["users may not be read"]}), False, "users may not be read", "/connections/eu"),
         (sight({"last_success": "2026-05-01T11:44:00.000Z"}), True, "nobody has read it", "/connections/eu"),
         (sight({}, eu=2), True, "in 2 close months", "/connections/eu/windows"),

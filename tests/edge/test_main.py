@@ -70,6 +70,7 @@ COMMANDS = [
         "mapping show",
         "mapping preview",
         "mapping suggest",
+        "mapping drift",
         "ledger serve",
         "ledger verify",
         "ledger rebuild",

@@ -39,7 +39,8 @@ from tests.edge.operated import (
 )
 
 LOOKS = [
-    "/", "/connections/planhat", "/connections/planhat/windows", "/deals", "/deals?connection=planhat", "/parked",
+    "/", "/connections/planhat", "/connections/planhat/windows", "/connections/planhat/drift", "/deals",
+    "/deals?connection=planhat", "/parked",
     "/held", "/held/1", "/incidents", "/incidents/1", "/backfills", "/backfills?connection=planhat", "/runs",
     "/runs?connection=planhat", "/audit", "/audit?connection=planhat&before=2", "/runs?before=1", "/audit?before=1",
     "/held?after=9", "/parked?after=999",

@@ -187,6 +187,26 @@ def test_mapping_lint_tells_every_problem_of_a_table(cli: Cli, configured: Path,
     assert cli("mapping", "lint", "planht").code == 2
 
 
+def test_mapping_drift_lists_what_is_neither_mapped_nor_ignored(cli: Cli, configured: Path, crm: PlanhatSimulator):
+    crm.switches.ignored_params = frozenset(["select"])  # it shows more than it is asked for
+    cli("pull", "planhat")
+    empty = cli("mapping", "drift", "planhat")
+    assert (empty.code, empty.out) == (0, "")
+    assert "is mapped or ignored" in empty.err
+    for number, one in enumerate(crm.ids()[:3]):
+        crm.edit(one, **({"brandNew": 1, "alsoNew": 2} if number else {"brandNew": 1}))
+    cli("pull", "planhat")
+    assert "`dealsync mapping drift planhat` lists them" in cli("status").out
+    found = cli("mapping", "drift", "planhat", "--json").document
+    assert found["connection"] == "planhat"
+    assert [(one["key"], one["records"]) for one in found["drift"]] == [("brandNew", 3), ("alsoNew", 2)]
+    assert all(one["first_seen"] <= one["last_seen"] for one in found["drift"])
+    assert cli("mapping", "drift", "planhat", "--limit", 1, "--json").document["drift"] == found["drift"][:1]
+    shown = cli("mapping", "drift", "planhat").out.splitlines()
+    assert [line.split()[:2] for line in shown[1:]] == [["brandNew", "3"], ["alsoNew", "2"]]
+    assert cli("mapping", "drift", "planht").code == 2
+
+
 def test_mapping_show_lists_every_rule(cli: Cli, configured: Path):
     rules = cli("mapping", "show", "planhat", "--json").document["rules"]
     assert {"kind", "field", "from", "rule", "note"} == set(rules[0])
