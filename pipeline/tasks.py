@@ -25,6 +25,7 @@ from pipeline.publish import publish as publish_events
 from pipeline.pull import pull as pull_connection
 from pipeline.reconcile import reconcile as reconcile_connection
 from pipeline.settings import load
+from pipeline.store import outbox
 from pipeline.store.session import now
 from pipeline.sweep import sweep as sweep_connection
 from pipeline.wiring import App, open_app
@@ -101,14 +102,14 @@ def _in_time() -> Iterator[None]:
 def pull(*, connection: str, **_: object) -> None:
     """Pull one connection, then ring for its events."""
     pull_connection(_app(), connection)
-    ring("publish")
+    _ring_for_events()
 
 
 @task_of("sweep", queue="pull")
 def sweep(*, connection: str, **_: object) -> None:
     """Sweep one connection, then ring for its events."""
     sweep_connection(_app(), connection)
-    ring("publish")
+    _ring_for_events()
 
 
 @task_of("reconcile", queue="pull")
@@ -121,7 +122,7 @@ def reconcile(*, connection: str, **_: object) -> None:
 def fetch(*, connection: str, **_: object) -> None:
     """Fetch the deals that deliveries of a connection hinted at, then ring for their events."""
     heed(_app(), connection)
-    ring("publish")
+    _ring_for_events()
 
 
 @task_of("backfill", queue="backfill")
@@ -129,7 +130,7 @@ def backfill(*, connection: str, **_: object) -> None:
     """Read one chunk of a connection's backfill, then ring for the next and for the events."""
     if backfill_work.work_on(_app(), connection):
         ring("backfill", connection=connection)
-    ring("publish")
+    _ring_for_events()
 
 
 @task_of("preview", queue="backfill")
@@ -170,6 +171,14 @@ def ring(verb: str, **ids: str) -> None:
         current_app.tasks[verb].apply_async(kwargs=ids, retry=False)
     except Exception as error:
         log.warning("ring.failed", verb=verb, reason=type(error).__name__)
+
+
+def _ring_for_events() -> None:
+    """Ring for the events that wait, if any do: most pulls find nothing new, and to publish nothing is a run too."""
+    with _app().store.read() as tx:
+        waiting = outbox.any_at_all(tx)
+    if waiting:
+        ring("publish")
 
 
 @cache

@@ -110,6 +110,11 @@ def reopen(tx: Connection, lanes: Sequence[Lane]) -> None:
     bulk.change(tx, outbox, "parked = ?", (False,), lanes)
 
 
+def any_at_all(tx: Connection) -> bool:
+    """Whether any event is not in the ledger yet."""
+    return bool(tx.execute(select(exists(select(outbox.c.connection_id)))).scalar_one())
+
+
 def waiting(tx: Connection) -> dict[int, int]:
     """How many events of each connection are not in the ledger yet."""
     found = select(outbox.c.connection_id, func.count()).group_by(outbox.c.connection_id)

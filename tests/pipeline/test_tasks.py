@@ -23,6 +23,7 @@ from pipeline.audit import Operator
 from pipeline.faults import Busy, Interrupted, StaleLease, StoreUnavailable
 from pipeline.past import list_runs
 from pipeline.pause import pause
+from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.schedule import Due, due
 from pipeline.status import status
@@ -116,6 +117,23 @@ def test_what_was_rung_for_many_times_while_nobody_worked_is_done_once(verb: str
     before = made(app, verb)
     work_off(rung)
     assert made(app, verb) == before + 1
+
+
+@pytest.mark.parametrize("verb", ["pull", "sweep"])
+def test_the_publisher_is_rung_for_when_events_wait_and_left_alone_when_none_do(
+    verb: str, app: App, crm: PlanhatSimulator, rung: list[Any]
+):
+    def rung_by_reading() -> list[Any]:
+        rung.clear()
+        assert getattr(tasks, verb).apply(kwargs={"connection": NAME}).result == "done"
+        return rung
+
+    assert rung_by_reading() == [("publish", {})]
+    assert rung_by_reading() == [("publish", {})], "they wait still: the first message may have been lost"
+    publish(app)
+    assert rung_by_reading() == []
+    crm.edit(crm.ids()[0], total=123_456)
+    assert rung_by_reading() == [("publish", {})]
 
 
 def test_a_message_that_comes_after_the_connection_was_paused_reads_nothing(app: App, rung: list[Any]):
