@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Result, Row, Select, delete, func, select
+from sqlalchemy import Connection, Engine, Result, Row, Select, delete, func, select, union
 
 from ledger import statements
 from ledger.admission import Refusal, derived, merged
@@ -85,6 +85,20 @@ def verify(engine: Engine, org: str, expect: str | None = None) -> Verdict:
     except _Bad as bad:
         return Verdict(False, counted["events"], counted["deals"], bad.where)
     return Verdict(True, counted["events"], counted["deals"], None, head)
+
+
+def orgs(engine: Engine) -> list[str]:
+    """Every org of which the ledger holds an event or a deal, in their order. Raises a `LedgerFault`."""
+    holding = (select(table.c.org_id) for table in (source_events, domain_events, deals))
+    with translated(), _snapshot(engine) as tx:
+        return sorted(tx.execute(union(*holding)).scalars())
+
+
+def org_of(engine: Engine, head: str) -> str | None:
+    """Whose event has this digest, as an earlier verdict told it; None when nobody's has. Raises a `LedgerFault`."""
+    held = select(domain_events.c.org_id).where(domain_events.c.hash == _digest(head))
+    with translated(), _snapshot(engine) as tx:
+        return tx.execute(held.limit(1)).scalar_one_or_none()
 
 
 def rebuild(engine: Engine, org: str, *, witness: Callable[[Connection, int], None] = lambda *_: None) -> int:
@@ -188,14 +202,18 @@ def _check_anchor(tx: Connection, org: str, expect: str) -> None:
     """Look for the event that an earlier verdict ended with."""
     if expect == GENESIS.hex():
         return
-    try:
-        digest = bytes.fromhex(expect)
-    except ValueError:
-        digest = b""
-    held = select(domain_events.c.id).where(domain_events.c.org_id == org, domain_events.c.hash == digest)
+    held = select(domain_events.c.id).where(domain_events.c.org_id == org, domain_events.c.hash == _digest(expect))
     if tx.execute(held.limit(1)).scalar_one_or_none() is None:
         why = f"no event has the digest {expect[:80]}: events that were there are gone, or this is another ledger"
         raise _Bad("ledger_domain_events", "", why)
+
+
+def _digest(head: str) -> bytes:
+    """The bytes of a digest that somebody typed; nonsense is nobody's."""
+    try:
+        return bytes.fromhex(head)
+    except ValueError:
+        return b""
 
 
 def _check_keys(tx: Connection, org: str) -> None:

@@ -16,22 +16,38 @@ from ledger.embedded import ORG
 from ledger.export import CsvSheet, Sheet
 from ledger.export import export as exported
 from ledger.service import create_app
+from ledger.verify import org_of, orgs
 from ledger.verify import rebuild as rebuilt
 from ledger.verify import verify as verified
 from pipeline.audit import NOBODY, Operator
-from pipeline.faults import SettingsError
+from pipeline.faults import SettingsError, Unknown
 from pipeline.settings import Settings
 from pipeline.store.session import translated
 from pipeline.wiring import open_store
 
 
-def verify(settings: Settings, expect: str | None = None) -> dict[str, Any]:
-    """Check chain, gaps, keys and fold of the embedded ledger: `{"ok", "events", "deals", "first_bad", "head"}`.
+def verify(settings: Settings, expect: str | None = None, org: str | None = None) -> dict[str, Any]:
+    """Check chain, gaps, keys and fold of the embedded ledger:
+    `{"ok", "events", "deals", "first_bad", "head", "orgs"}`.
 
-    `expect` is the head of an earlier verdict, which must be in the chain.
+    All organisations are checked, or one: `orgs` has the verdict on each, the rest speaks of all of them together.
+    `expect` is the head of an earlier verdict, which must be in a chain; `head` is that chain's, or our own.
+    Raises `Unknown` for an `org` of which the ledger holds nothing.
     """
     with _opened(settings) as engine:
-        return asdict(verified(engine, ORG, expect))
+        asked = _orgs(engine, org)
+        holder = org_of(engine, expect) if expect is not None else ORG
+        chain = holder if holder in asked else asked[0]
+        verdicts = {one: verified(engine, one, expect if one == chain else None) for one in asked}
+    first_bad = next((one.first_bad for one in verdicts.values() if not one.ok), None)
+    return {
+        "ok": all(one.ok for one in verdicts.values()),
+        "events": sum(one.events for one in verdicts.values()),
+        "deals": sum(one.deals for one in verdicts.values()),
+        "first_bad": first_bad,
+        "head": verdicts[chain].head,
+        "orgs": {name: asdict(one) for name, one in verdicts.items()},
+    }
 
 
 def export(settings: Settings, file: Path, since: str, until: str, org: str | None) -> dict[str, Any]:
@@ -67,14 +83,27 @@ def _parquet() -> Callable[[BinaryIO], Sheet]:
     return ParquetSheet
 
 
-def rebuild(settings: Settings, operator: Operator = NOBODY) -> int:
-    """Compute the ledger's projection anew from its events; the number of deals."""
+def rebuild(settings: Settings, operator: Operator = NOBODY, org: str | None = None) -> int:
+    """Compute the projection of an organisation, or of our own, anew from its events; the number of deals.
+
+    Raises `Unknown` for an `org` of which the ledger holds nothing.
+    """
 
     def witness(tx: Connection, deals: int) -> None:
-        operator.did(tx, "ledger rebuild", outcome=f"{deals} deals made anew")
+        operator.did(tx, "ledger rebuild", target=org or ORG, outcome=f"{deals} deals made anew")
 
     with _opened(settings) as engine:
-        return rebuilt(engine, ORG, witness=witness)
+        if org is not None:
+            _orgs(engine, org)
+        return rebuilt(engine, org or ORG, witness=witness)
+
+
+def _orgs(engine: Engine, org: str | None) -> list[str]:
+    """The organisation asked for, or all that the ledger holds anything of, or our own in an empty one."""
+    there = orgs(engine)
+    if org is not None and org not in (*there, ORG):
+        raise Unknown(f"the ledger holds nothing of {org}: it has {', '.join(there) or 'nothing yet'}")
+    return [org] if org is not None else there or [ORG]
 
 
 def service_app(settings: Settings) -> Any:

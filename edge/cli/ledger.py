@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,11 @@ group.add_typer(keys, name="keys")
 
 _WIDTHS = {"ID": 30, "NAME": 20, "PREFIX": 14, "ORG": 14, "SCOPES": 30, "STATE": 10}
 _AUDITED = {"AT": 24, "ID": 30, "ACTION": 44, "STATUS": 6, "CALLS": 8}
+
+
+Org = Annotated[
+    str | None, typer.Option("--org", metavar="ORG", help="An organisation of the ledger.", show_default=False)
+]
 
 
 @group.command()
@@ -44,25 +49,35 @@ def verify(
         str | None,
         typer.Option("--expect", metavar="HEAD", help="A head told before: it must still be in the chain."),
     ] = None,
+    org: Org = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check the ledger's hash chain, its sequence, its keys and its deals."""
+    """Check the ledger's hash chain, its sequence, its keys and its deals: of one organisation, or of all."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.ledger_tools import verify as verb
 
-    verdict = verb(terminal.settings(), expect)
+    verdict = verb(terminal.settings(), expect, org)
     if terminal.json:
-        terminal.document({name: verdict[name] for name in verdict if name != "head" or expect is not None})
-    elif verdict["ok"]:
-        terminal.line(f"the ledger is whole: {verdict['events']:,} events, {verdict['deals']:,} deals")
+        told = ["ok", "events", "deals", "first_bad", *(["head"] if expect is not None else [])]
+        terminal.document({name: verdict[name] for name in told})
+    else:
+        several = len(verdict["orgs"]) > 1
+        for name, one in verdict["orgs"].items():
+            _tell(terminal, f"the ledger of {name}" if several or org is not None else "the ledger", one)
+    raise typer.Exit(DONE if verdict["ok"] else INTEGRITY)
+
+
+def _tell(terminal: Terminal, which: str, verdict: dict[str, Any]) -> None:
+    """The verdict on one organisation, for a person."""
+    if verdict["ok"]:
+        terminal.line(f"{which} is whole: {verdict['events']:,} events, {verdict['deals']:,} deals")
         terminal.note(f"head {verdict['head']}: keep it elsewhere, and give it to the next verify as --expect")
     else:
         bad = verdict["first_bad"] or {}
         row = f" row {bad['row']}" if bad.get("row") else ""
-        terminal.complain(f"the ledger is damaged: {bad.get('table')}{row}: {bad.get('why')}")
-    raise typer.Exit(DONE if verdict["ok"] else INTEGRITY)
+        terminal.complain(f"{which} is damaged: {bad.get('table')}{row}: {bad.get('why')}")
 
 
 @group.command()
@@ -82,9 +97,7 @@ def export(
         str | None,
         typer.Option("--until", metavar="TIME", help="Received before then: a day, or a time with its zone."),
     ] = None,
-    org: Annotated[
-        str | None, typer.Option("--org", metavar="ORG", help="An organisation.", show_default=False)
-    ] = None,
+    org: Org = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
@@ -110,17 +123,18 @@ def export(
 @group.command()
 def rebuild(
     ctx: typer.Context,
+    org: Org = None,
     why: Why = None,
     who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compute the ledger's deals anew from its events."""
+    """Compute the ledger's deals anew from its events: of an organisation, or of our own."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
     from pipeline.ledger_tools import rebuild as verb
 
-    deals = verb(terminal.settings(), operator(who, why))
+    deals = verb(terminal.settings(), operator(who, why), org)
     if terminal.json:
         terminal.document({"deals": deals})
     elif not terminal.quiet:

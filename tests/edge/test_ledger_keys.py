@@ -92,6 +92,6 @@ def test_who_made_and_revoked_a_key_and_rebuilt_the_ledger_is_kept_with_the_reas
     assert [(one["action"], one["target"], one["outcome"]) for one in kept] == [
         ("ledger keys create", made, "made for finance: deals:read"),
         ("ledger keys revoke", made, "revoked"),
-        ("ledger rebuild", None, "0 deals made anew"),
+        ("ledger rebuild", "org_default", "0 deals made anew"),
     ]
     assert {(one["who"], one["reason"], one["connection"]) for one in kept} == {("ann", "an audit", None)}

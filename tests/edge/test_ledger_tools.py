@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,11 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
+from ledger.embedded import EmbeddedLedger
 from ledger.engine import connect
 from pipeline.ledger_tools import service_app
 from pipeline.settings import load
 from tests.edge.conftest import Cli
 from tests.ledger.serving import served
+from tests.ledger.subjects import event
 
 
 @pytest.fixture
@@ -116,6 +119,66 @@ def test_a_head_told_before_must_still_be_in_the_chain(cli: Cli, filled: Path, t
     assert cli("ledger", "verify").code == 0, "the loss of the newest events shows against a head only"
     lost = cli("ledger", "verify", "--expect", head)
     assert (lost.code, "gone" in lost.err) == (8, True)
+
+
+@pytest.fixture
+def shared(cli: Cli, filled: Path) -> Path:
+    """A ledger in which another organisation has an event and a deal as well."""
+    engine = connect(f"sqlite:///{filled.with_name('dealsync.db')}")
+    ledger = EmbeddedLedger(engine, org="org_other", now=lambda: "2026-04-22T10:15:30.000Z")
+    ledger.append([event()])
+    engine.dispose()
+    return filled
+
+
+def test_without_a_name_the_chain_of_every_organisation_is_checked(cli: Cli, shared: Path):
+    whole = cli("ledger", "verify")
+    assert "the ledger of org_default is whole: 12 events, 12 deals" in whole.out
+    assert "the ledger of org_other is whole: 1 events, 1 deals" in whole.out
+    assert cli("ledger", "verify", "--json").document == {"ok": True, "events": 13, "deals": 13, "first_bad": None}
+    assert cli("ledger", "verify", "--org", "org_other", "--json").document["events"] == 1
+    store(shared, "UPDATE ledger_deals SET state = '{}' WHERE org_id = 'org_other'")
+    damaged = cli("ledger", "verify")
+    assert (damaged.code, "the ledger of org_other is damaged: ledger_deals" in damaged.err) == (8, True)
+    assert "the ledger of org_default is whole" in damaged.out, "whoever is not concerned is told so"
+    told = cli("ledger", "verify", "--json")
+    assert (told.code, told.document["ok"]) == (8, False)
+    assert told.document["first_bad"]["row"].startswith("deal_api_org_other")
+    assert cli("ledger", "verify", "--org", "org_default").code == 0
+
+
+def test_a_head_is_looked_for_in_the_chain_that_it_is_of(cli: Cli, shared: Path, tmp_path: Path):
+    for org in ("org_default", "org_other"):
+        head = cli("ledger", "export", tmp_path / "out.csv", "--org", org, "--json").document["head"]
+        assert cli("ledger", "verify", "--expect", head, "--json").document["head"] == head
+        assert cli("ledger", "verify", "--expect", head, "--org", org).code == 0
+        other = {"org_default": "org_other", "org_other": "org_default"}[org]
+        assert cli("ledger", "verify", "--expect", head, "--org", other).code == 8
+    assert cli("ledger", "verify", "--expect", "0" * 63 + "1").code == 8
+
+
+def test_the_deals_of_one_organisation_are_made_anew_and_whose_is_kept(cli: Cli, shared: Path):
+    store(shared, "UPDATE ledger_deals SET state = '{}'")
+    assert cli("ledger", "rebuild", "--org", "org_other", "--json").document == {"deals": 1}
+    assert cli("ledger", "verify", "--org", "org_other").code == 0
+    assert cli("ledger", "verify", "--org", "org_default").code == 8
+    assert cli("ledger", "rebuild", "--json").document == {"deals": 12}
+    assert cli("ledger", "verify").code == 0
+    with closing(connect(f"sqlite:///{shared.with_name('dealsync.db')}").connect()) as tx:
+        told = tx.execute(text("SELECT target, outcome FROM audits WHERE action = 'ledger rebuild' ORDER BY id"))
+        assert list(told) == [("org_other", "1 deals made anew"), ("org_default", "12 deals made anew")]
+
+
+@pytest.mark.parametrize("verb", ["verify", "rebuild"])
+def test_an_organisation_of_which_nothing_is_there_is_a_slip_of_the_pen(cli: Cli, shared: Path, verb: str):
+    refused = cli("ledger", verb, "--org", "org_othre")
+    assert (refused.code, refused.out) == (2, "")
+    assert "nothing of org_othre: it has org_default, org_other" in refused.err
+
+
+def test_an_empty_ledger_is_whole(cli: Cli, configured: Path):
+    assert cli("ledger", "verify", "--json").document == {"ok": True, "events": 0, "deals": 0, "first_bad": None}
+    assert cli("ledger", "rebuild", "--json").document == {"deals": 0}
 
 
 def lose_the_last(config: Path) -> None:
