@@ -13,7 +13,7 @@ from deals.diff import DELETED, Change, tombstone
 from deals.events import EventType
 from deals.identity import decode_json
 from deals.state import DealState, from_wire
-from ledger import bulk, statements
+from ledger import statements
 from ledger.embedded import ORG
 from pipeline.apply import overrule
 from pipeline.audit import Operator
@@ -104,30 +104,36 @@ def discard_held(app: App, number: int, operator: Operator) -> Summary:
         at = now(tx)
         summary = Summary(run=runs.start(tx, "discard", connection_id, at, alone=False), connection=name)
         scope = scope_of(tx, app.store, connected, summary.run)
-        waiting = held.events_of(tx, number, after=BEGINNING, limit=_ALL)
-        gone = _gone(app, tx, waiting)
-        never_sent = [event for event in waiting if event.dedup_key not in gone]
         held.free(tx, number)
-        held.discard(tx, [event.lane for event in never_sent], at)
-        summary.read, summary.unchanged = len(waiting), len(waiting) - len(never_sent)
-        summary.applied = len(never_sent)
-        for deals in bulk.in_chunks(sorted({event.lane[1] for event in never_sent}), _PAGE):
+        _discard(app, tx, number, summary)
+        after = ""
+        while deals := held.deals_of(tx, number, after=after, limit=_PAGE):
             summary.events += _put_back(tx, scope, deals)
+            after = deals[-1]
         runs.count(tx, summary)
         runs.end(tx, summary.run, "done", now(tx))
-        _decided(tx, one, "discarded", operator, f"{len(never_sent)} events discarded, {summary.events} deals put back")
+        _decided(tx, one, "discarded", operator, f"{summary.applied} events discarded, {summary.events} deals put back")
     return summary
 
 
-_ALL = 10_000_000
+def _discard(app: App, tx: Connection, number: int, summary: Summary) -> None:
+    """Take those events of a change set out of the outbox that the ledger cannot have, some at a time."""
+    after = BEGINNING
+    while waiting := held.events_of(tx, number, after=after, limit=_PAGE):
+        after = waiting[-1].lane
+        gone = _gone(app, tx, waiting)
+        never_sent = [event.lane for event in waiting if event.dedup_key not in gone]
+        held.discard(tx, never_sent, now(tx))
+        summary.read += len(waiting)
+        summary.applied += len(never_sent)
+        summary.unchanged += len(waiting) - len(never_sent)
 
 
 def _gone(app: App, tx: Connection, waiting: Sequence[HeldEvent]) -> set[str]:
     """The keys of those events that the ledger may have: sent once without an answer, before they were held."""
     sent = {event.dedup_key for event in waiting if event.attempts}
     if app.settings.ledger.kind == "embedded":  # it marks no attempts, but lies in the same database
-        for events in bulk.in_chunks(waiting, _PAGE):
-            sent |= statements.holders(tx, ORG, [event.dedup_key for event in events]).keys()
+        sent |= statements.holders(tx, ORG, [event.dedup_key for event in waiting]).keys()
     return sent
 
 

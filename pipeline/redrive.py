@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from connectors.hints import Hint
+from ledger import bulk
 from pipeline.audit import NOBODY, Operator
 from pipeline.faults import Unknown
 from pipeline.listing import numbered, streamed
@@ -105,7 +106,7 @@ def retry_parked(
         return _tried_again(app, chosen, operator, progress)
     done = []
     for name in sorted(app.settings.connections) if connection is None else [connection]:
-        parts = _parts(_open(app, name, like))
+        parts = bulk.in_chunks(_open(app, name, like), AT_ONCE)
         if (first := next(parts, None)) is not None:
             done.append(_tried(app, name, chain([first], parts), operator, progress))
     return done
@@ -194,11 +195,6 @@ def _open(app: App, connection: str | None, like: Which, after: int = 0) -> Iter
         known = {number for number, name in connections.names(tx).items() if name in app.settings.connections}
     found = filter(like.fits, _parked(app, connection, after, None))
     return (entry for entry in found if entry.row.connection_id in known)
-
-
-def _parts(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    while some := list(islice(entries, AT_ONCE)):
-        yield some
 
 
 def _parked(app: App, connection: str | None, after: int, limit: int | None) -> Iterator[Entry]:

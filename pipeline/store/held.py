@@ -234,6 +234,13 @@ def events_of(tx: Connection, number: int, *, after: Lane, limit: int) -> list[H
     ]
 
 
+def deals_of(tx: Connection, number: int, *, after: str, limit: int) -> list[str]:
+    """The deals of which a change set has events, whatever was decided of these, by id: those beyond `after`."""
+    mine = held_events.c.set_id == number, held_events.c.source_id > after
+    found = select(held_events.c.source_id).distinct().where(*mine).order_by(held_events.c.source_id).limit(limit)
+    return list(tx.execute(found).scalars())
+
+
 def run_held(tx: Connection, run_id: int) -> int:
     """How many events of a run are held, in a change set of its own or in that of a day."""
     found = select(func.count()).select_from(held_events).join(held_sets, held_sets.c.id == held_events.c.set_id)

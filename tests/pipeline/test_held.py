@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from connectors.planhat.simulator import PlanhatSimulator
+from pipeline import held as verbs
 from pipeline.audit import Operator, list_audits
 from pipeline.faults import Unknown
 from pipeline.held import discard_held, list_held, release_held, show_held
@@ -17,6 +18,7 @@ from pipeline.pull import pull
 from pipeline.redrive import retry_parked
 from pipeline.schedule import Due, due
 from pipeline.status import status
+from pipeline.store.held import events_of as held_events_of
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.test_publish import Moody
@@ -323,6 +325,30 @@ def test_an_event_that_the_ledger_refused_is_retried_but_not_sent_before_its_set
     assert publish(published).published == 0
     release_held(published, one["id"], ANN)
     assert publish(published).published == 8
+
+
+def test_however_many_events_a_set_has_a_few_are_in_memory_at_a_time(
+    published: App, crm: PlanhatSimulator, monkeypatch: pytest.MonkeyPatch
+):
+    before = ledger_states(published)
+    lose(published, crm, 7)
+    for edited in crm.ids()[:4]:
+        crm.edit(edited, total=77)
+    sweep(published, NAME)
+    together = []
+
+    def some(tx, number, **bounds):
+        found = held_events_of(tx, number, **bounds)
+        together.append(len(found))
+        return found
+
+    monkeypatch.setattr(verbs, "_PAGE", 3)
+    monkeypatch.setattr("pipeline.store.held.events_of", some)
+    summary = discard_held(published, list_held(published)[0]["id"], ANN)
+    assert (max(together), summary.read, summary.applied, summary.events) == (3, 11, 11, 11)
+    publish(published)
+    assert ledger_states(published) == before == projected(published)
+    assert sound(published)
 
 
 def test_of_two_sets_with_the_same_deals_the_earlier_one_is_decided_first(published: App, crm: PlanhatSimulator):
