@@ -109,7 +109,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,  # a broker that is away for an hour is waited for
         "broker_channel_error_retry": True,  # READONLY after a failover is passing trouble
         "broker_transport_options": {
-            "visibility_timeout": 300,  # bounds how long a lost message stays lost; above the hard time limit
+            "visibility_timeout": 300,  # bounds how long a message stays lost; one too many finds a lease
             "socket_timeout": 2,  # ringing must never hang
             "socket_connect_timeout": 2,
             "socket_keepalive": True,

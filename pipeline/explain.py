@@ -28,7 +28,7 @@ def explain(app: App, external_id: str) -> dict[str, Any]:
     receipt. Raises `Unknown`.
 
     Where a value came from is worked out anew from the record's own bytes and the mapping version that read them,
-    both of which the store keeps: it can be neither lost nor edited.
+    both of which the store keeps; what was looked up (decision 0009) is looked up as it stands today.
     """
     connection_id, source_id = find(app, external_id)
     with app.store.read() as tx:

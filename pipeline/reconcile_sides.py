@@ -22,14 +22,11 @@ _CHUNK = 500
 def read_ledger(app: App, run: Run, sides: Sides) -> None:
     """Lay down what the ledger lists under the connection's prefix."""
     currency, ours = app.settings.ledger.currency, f"{run.scope.prefix}:"
-    prefixes = (one.external_id_prefix or name for name, one in app.settings.connections.items())
-    narrower = tuple(f"{one}:" for one in prefixes if one.startswith(ours))
     listed = (deal for deal in app.ledger.deals() if deal.external_id.startswith(ours) and deal.external_id != ours)
     for chunk in bulk.in_chunks(listed, _CHUNK):
         rows = [
             (*row(deal.external_id[len(ours) :], flat(deal.state), not is_tombstone(deal.state), currency), deal.id)
             for deal in chunk
-            if not deal.external_id.startswith(narrower)
         ]
         sides.put(store_sides.ledger, rows)
 

@@ -119,12 +119,6 @@ def suspects(tx: Connection, connection_id: int, *, sweeps: int) -> int:
     return int(tx.execute(found).scalar_one())
 
 
-def count(tx: Connection, connection_id: int) -> int:
-    """How many deals are missed at present."""
-    missed = select(func.count()).select_from(absences).where(absences.c.connection_id == connection_id)
-    return int(tx.execute(missed).scalar_one())
-
-
 def forget_sightings(tx: Connection, run_id: int) -> None:
     """The sweep is over; what it saw is no longer needed."""
     tx.execute(delete(sightings).where(sightings.c.run_id == run_id))

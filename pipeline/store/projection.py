@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, select, text
 
-from deals.diff import Change
-from deals.events import EventType
 from deals.identity import decode_json
 from deals.state import DealState, from_wire
 from ledger import bulk
@@ -136,14 +134,3 @@ def counts(tx: Connection) -> dict[int, int]:
     """How many deals that are not deleted each connection has."""
     alive = select(deals.c.connection_id, func.count()).where(deals.c.deleted.is_(False))
     return {row[0]: row[1] for row in tx.execute(alive.group_by(deals.c.connection_id))}
-
-
-def history(tx: Connection, connection_id: int, source_id: str) -> list[Change]:
-    """Every change of a deal, oldest first."""
-    of_deal = select(events.c.event_type, events.c.state).where(
-        events.c.connection_id == connection_id, events.c.source_id == source_id
-    )
-    return [
-        Change(EventType(kind), from_wire(decode_json(state)))
-        for kind, state in tx.execute(of_deal.order_by(events.c.revision))
-    ]

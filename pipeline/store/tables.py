@@ -32,7 +32,7 @@ facts = Table(
     Column("name", TEXT, primary_key=True),
     Column("value", TEXT, nullable=False),
 )
-"""`epoch`: drawn once per store, part of every dedup key."""
+"""`epoch`: drawn once per store, part of every dedup key. Other names: what runs and days have deleted so far."""
 
 connections = Table(
     "connections",
@@ -69,7 +69,7 @@ checkpoints = Table(
     Column("moved_at", TEXT, nullable=False),
     PrimaryKeyConstraint("connection_id", "stream"),
 )
-"""`stream`: `pull`, or `sweep` for a complete read under way."""
+"""`stream`: `pull`, or `sweep` or `reconcile` for a complete read under way."""
 
 runs = Table(
     "runs",
@@ -87,7 +87,8 @@ runs = Table(
     ),
     Index("runs_latest", "connection_id", "kind", "id"),
 )
-"""`state`: running, done, stopped (too much parked), failed, abandoned (its process died)."""
+"""`state`: running, done, stopped (too much parked), failed, abandoned (its process died); of a backfill also planned,
+paused, cancelled."""
 
 raw_blocks = Table(
     "raw_blocks",

@@ -42,15 +42,6 @@ def record(tx: Connection, rows: Sequence[WindowRow], verification: Verification
     bulk.upsert(tx, verifications, [verification])
 
 
-def failed(tx: Connection, connection_id: int) -> list[WindowRow]:
-    """Every window that ever failed, oldest first."""
-    found = select(reconciliation_windows).where(
-        reconciliation_windows.c.connection_id == connection_id, reconciliation_windows.c.state == "failed"
-    )
-    ordered = found.order_by(reconciliation_windows.c.run_id, reconciliation_windows.c.month)
-    return [WindowRow(*row) for row in tx.execute(ordered)]
-
-
 def of_run(tx: Connection, run_id: int) -> list[WindowRow]:
     """Every window of one reconcile that is still kept."""
     found = select(reconciliation_windows).where(reconciliation_windows.c.run_id == run_id)

@@ -258,7 +258,7 @@ def test_a_failed_window_stays_on_record_and_the_mark_goes_back_until_it_passes(
     publish(quiet)
     assert reconcile(quiet, NAME).verified_through == first.verified_through == mark(quiet)
     with quiet.store.read() as tx:
-        on_record = windows.failed(tx, 1)
+        on_record = windows.failed_before(tx, 1, 10**6, 10)
     assert [(one.month, one.deals_differing, one.delta_cents) for one in on_record] == [(month, 1, str(1 - before))]
 
 
