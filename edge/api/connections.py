@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 
 from edge.api.answers import DEFAULT_LIMIT, document
 from edge.api.asking import Because, KnownConnection, Limit, Opened, operator
-from edge.api.shapes import Drift, Paused, Rung, Status, Windows, ok
+from edge.api.shapes import Checkpoints, Drift, Paused, Rung, Status, Windows, ok
 from pipeline import pause as pausing
 from pipeline.ask import ask_run
+from pipeline.checkpoint import show_checkpoints
 from pipeline.mapping_tools import drift
 from pipeline.past import list_windows
 from pipeline.status import status
@@ -34,6 +35,12 @@ def show_windows(opened: Opened, connection: KnownConnection) -> Response:
 def show_drift(opened: Opened, connection: KnownConnection, limit: Limit = DEFAULT_LIMIT) -> Response:
     """The keys of its records that the mapping neither claims nor ignores, the most frequent first."""
     return document({"connection": connection, "drift": drift(opened, connection, limit=limit)})
+
+
+@router.get("/connections/{connection}/checkpoint", responses=ok(Checkpoints))
+def show_checkpoint(opened: Opened, connection: KnownConnection) -> Response:
+    """How far each of its streams has been read."""
+    return document({"connection": connection, "checkpoints": show_checkpoints(opened, connection)})
 
 
 @router.post("/connections/{connection}/pause", responses=ok(Paused))

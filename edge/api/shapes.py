@@ -93,6 +93,22 @@ class Window(Shape):
     checked_at: str
 
 
+class Checkpoint(Shape):
+    """How far a stream was read, by which run."""
+
+    stream: str
+    cursor: dict[str, Any]
+    run: int
+    moved_at: str
+
+
+class Checkpoints(Shape):
+    """`dealsync checkpoint show NAME --json`."""
+
+    connection: str
+    checkpoints: list[Checkpoint]
+
+
 class UnclaimedKey(Shape):
     """A key that the mapping neither claims nor ignores, and how many records bore it."""
 

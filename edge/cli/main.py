@@ -14,6 +14,7 @@ import typer
 
 from edge.cli import (
     backfill,
+    checkpoint,
     deals,
     deliveries,
     demo,
@@ -79,6 +80,7 @@ app.add_typer(deals.group, name="deals")
 app.add_typer(deals.app)
 app.add_typer(parked.group, name="parked")
 app.add_typer(deliveries.group, name="deliveries")
+app.add_typer(checkpoint.group, name="checkpoint")
 app.add_typer(held.group, name="held")
 app.add_typer(incidents.group, name="incidents")
 app.add_typer(mapping.group, name="mapping")

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
 from ledger import bulk
 from pipeline.store.tables import checkpoints
+
+
+class Checkpoint(NamedTuple):
+    """How far a stream has been read: `text` is its cursor as JSON."""
+
+    stream: str
+    text: str
+    run_id: int
+    moved_at: str
+
+    @property
+    def cursor(self) -> dict[str, Any]:
+        """The committed cursor."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+
+def listed(tx: Connection, connection_id: int) -> list[Checkpoint]:
+    """The checkpoints of a connection, by stream."""
+    found = select(checkpoints.c.stream, checkpoints.c.cursor, checkpoints.c.run_id, checkpoints.c.moved_at)
+    found = found.where(checkpoints.c.connection_id == connection_id).order_by(checkpoints.c.stream)
+    return [Checkpoint._make(row) for row in tx.execute(found)]
 
 
 def read(tx: Connection, connection_id: int, stream: str) -> dict[str, Any] | None:

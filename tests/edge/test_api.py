@@ -158,6 +158,7 @@ def test_what_is_read_is_what_the_command_line_prints(world: Operated, ann: http
         ("/backfills", {}, ("backfill", "list")),
         (f"/backfills/{backfill[0]['id']}", {}, ("backfill", "show", backfill[0]["id"])),
         (f"/connections/{NAME}/drift", {}, ("mapping", "drift", NAME)),
+        (f"/connections/{NAME}/checkpoint", {}, ("checkpoint", "show", NAME)),
         ("/audit", {}, ("audit",)),
         ("/audit", {"limit": 1}, ("audit", "--limit", 1)),
     ]  # fmt: skip

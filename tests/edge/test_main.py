@@ -94,6 +94,9 @@ COMMANDS = [
     "incidents acknowledge",
     "deliveries",
     "deliveries list",
+    "checkpoint",
+    "checkpoint show",
+    "checkpoint reset",
 ]
 
 

@@ -173,3 +173,22 @@ def test_who_reads_repairs_and_rebuilds_by_command_is_kept_with_the_reason(cli: 
         ("ann", "reconcile --repair", "r4"),
         ("bob", "recover --send", None),
     ]
+
+
+def test_a_checkpoint_is_shown_and_reset_with_a_reason(cli: Cli, configured: Path):
+    assert "its next pull reads everything" in cli("checkpoint", "show", "planhat").err
+    read = cli("pull", "planhat", "--json").document["read"]
+    (one,) = cli("checkpoint", "show", "planhat", "--json").document["checkpoints"]
+    assert (one["stream"], set(one)) == ("pull", {"stream", "cursor", "run", "moved_at"})
+    assert "pull" in cli("checkpoint", "show", "planhat").out
+    assert cli("checkpoint", "reset", "planhat").code == 2
+    assert cli("checkpoint", "reset", "planhat", "--reason", " ").code == 2
+    assert cli("checkpoint", "reset", "planht", "--reason", "x").code == 2
+    said = cli("checkpoint", "reset", "planhat", "--reason", "a restore", "--as", "ann")
+    assert said.out == "planhat: the next pull reads everything\n"
+    assert cli("checkpoint", "reset", "planhat", "--reason", "again", "--json").document["reset"] is False
+    again = cli("pull", "planhat", "--json").document
+    assert (again["read"], again["events"]) == (read, 0)
+    assert ("ann", "checkpoint reset") in [
+        (one["who"], one["action"]) for one in cli("audit", "--json").document["audit"]
+    ]
