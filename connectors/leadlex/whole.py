@@ -4,42 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from connectors.faults import Fault, Unintelligible
+from connectors.faults import Unintelligible
 from connectors.leadlex.cursor import State
 from connectors.leadlex.lists import Listed, Lists
 from connectors.leadlex.windows import seconds
 from connectors.single_reads import SingleReads
 from connectors.source import Found, Page, Record, Spoiled
 from connectors.times import instant, shifted
+from connectors.whole_rows import THIN, WholeRows, fields_of, keys_of, value_of
 from deals.identity import digest
 from mappings.vocabulary import slug
 
-THIN = "the list leaves out keys that a single read shows, so a deal is read by itself when it is new or has changed"
-
 _LOOKED_AT = 100
 _SAMPLES = 3
-_REMEMBERED = 5_000
-_TOGETHER = 10
 _A_MOMENT = timedelta(seconds=1)
 _PAGES = 5
 _ENDED = (b'"won"', b'"lost"')
 _SAME_STATUS = {"active": "open"}
 """Lists say the one, single reads the other (section 6)."""
 
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_any = msgspec.json.Decoder(float_hook=Decimal)
-
 
 class Wholeness:
     """Finds out once which of the claimed keys the list leaves out, and completes the rows that lack them.
 
-    For a row whose deal is known whole already, and has not changed since, what is known stands: so a deal costs a
-    request when it is new and when it has changed, and a sweep costs what its pages do.
+    See `connectors.whole_rows` for what that costs.
     """
 
     def __init__(self, lists: Lists, state: State) -> None:
@@ -48,9 +38,8 @@ class Wholeness:
         known = not lists.options.get_one_fallback or not lists.claimed or state.judged == self._name
         self._missing = frozenset(state.missing) & lists.claimed if lists.options.get_one_fallback else frozenset()
         self._judged = known
-        self._done: dict[str, bytes] = {}
         self._singles = SingleReads(lists.one)
-        self._asked = 0
+        self._rows = WholeRows(self._singles, lists.known, lists.claimed, meant=_meant)
 
     @property
     def judged(self) -> str | None:
@@ -68,65 +57,13 @@ class Wholeness:
         return (THIN,) if self._missing else ()
 
     def complete(self, listed: Listed) -> Generator[Page, None, Listed]:
-        """The page with each of its records whole; those are left out that are gone meanwhile.
-
-        A row that was completed just now and still looks the same is left out as well. What ten single reads brought is
-        handed on at once, and so is what is whole when a fault comes: a page may take more of them than a day has, and
-        is then read in the course of several.
-        """
+        """The page with each of its records whole; see `connectors.whole_rows`."""
         records = listed.rows.records
         if not self._judged and records:
             found = left_out(self._singles, self._lists.claimed, records)
             self._judged, self._missing = found is not None, found or frozenset()
-        if not self._missing:
-            return listed
-        thin = [record.source_id for record in records if not self._missing <= _keys(record.raw)]
-        known = self._lists.known(thin) if thin else {}
-        part: list[Record] = []
-        spoiled = list(listed.rows.spoiled)
-        begun = self._asked
-        for record in records:
-            try:
-                whole = self._whole(record, known.get(record.source_id))
-            except Fault:
-                if part:
-                    yield self._part(listed, part)
-                raise
-            if isinstance(whole, Spoiled):
-                spoiled.append(whole)
-            elif whole is not None:
-                part.append(whole)
-            if self._asked - begun >= _TOGETHER:
-                yield self._part(listed, part)
-                part, begun = [], self._asked
-        return listed._replace(rows=listed.rows._replace(records=part, spoiled=spoiled))
-
-    def _part(self, listed: Listed, records: list[Record]) -> Page:
-        return Page(records=records, requested_at=listed.requested_at, notes=self.notes)
-
-    def _whole(self, record: Record, known: Record | None) -> Record | Spoiled | None:
-        keys = _keys(record.raw)
-        if self._missing <= keys:
-            return record
-        name = digest(record.raw)
-        if self._done.get(record.source_id) == name:
-            return None
-        if known is not None and self._stands_for(known, record):
-            return known
-        self._asked += 1
-        answer = self._singles.read(record)
-        if isinstance(answer, Spoiled):
-            return answer
-        if len(self._done) < _REMEMBERED:
-            self._done[record.source_id] = name
-        return answer.record if isinstance(answer, Found) else None
-
-    def _stands_for(self, known: Record, row: Record) -> bool:
-        """Whether a record that is known came from a single read, and is still what the row shows a part of."""
-        if row.version is None or known.version != row.version or not self._missing & _keys(known.raw):
-            return False
-        shown, held = _fields(row.raw), _fields(known.raw)
-        return all(key in held and _alike(shown[key], held[key]) for key in shown.keys() & self._lists.claimed)
+        rows = yield from self._rows.complete(listed.rows, self._missing, listed.requested_at)
+        return listed._replace(rows=rows)
 
 
 def left_out(singles: SingleReads, claimed: frozenset[str], records: Sequence[Record]) -> frozenset[str] | None:
@@ -138,7 +75,7 @@ def left_out(singles: SingleReads, claimed: frozenset[str], records: Sequence[Re
     """
     lacking = []
     for record in records[:_LOOKED_AT]:
-        if absent := claimed - _keys(record.raw):
+        if absent := claimed - keys_of(record.raw):
             lacking.append((not _ended(record.raw), len(absent), absent, record))
     lacking.sort(key=lambda one: one[:2])
     compared, missing, why = 0, frozenset[str](), ""
@@ -146,7 +83,7 @@ def left_out(singles: SingleReads, claimed: frozenset[str], records: Sequence[Re
         answer = singles.read(record)
         if isinstance(answer, Found):
             compared += 1
-            missing |= absent & _keys(answer.record.raw)
+            missing |= absent & keys_of(answer.record.raw)
         elif isinstance(answer, Spoiled):
             why = answer.message
     if why and not compared:
@@ -160,11 +97,11 @@ def as_listed(lists: Lists, found: Found) -> Found:
 
     Raises `Unintelligible` where the list does not show the deal.
     """
-    shown = lists.claimed & _keys(found.record.raw)
+    shown = lists.claimed & keys_of(found.record.raw)
     known = lists.known([found.record.source_id]).get(found.record.source_id)
-    if known is not None and shown <= _keys(known.raw):
+    if known is not None and shown <= keys_of(known.raw):
         return found
-    created = instant(_value(_fields(found.record.raw).get("created_date")))
+    created = instant(value_of(fields_of(found.record.raw).get("created_date")))
     if created is not None:
         bounds = {"created_after": shifted(created, -_A_MOMENT), "created_before": shifted(created, _A_MOMENT)}
         around = {name: seconds(bound) for name, bound in bounds.items()}
@@ -178,35 +115,13 @@ def as_listed(lists: Lists, found: Found) -> Found:
     raise Unintelligible("the list does not show it where its created_date says, and a single read shows more keys")
 
 
-def _keys(raw: bytes) -> frozenset[str]:
-    return frozenset(_fields(raw))
-
-
-def _fields(raw: bytes) -> dict[str, msgspec.Raw]:
-    try:
-        return _object.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-
-
 def _ended(raw: bytes) -> bool:
-    return bytes(_fields(raw).get("status", b"")) in _ENDED
-
-
-def _alike(one: msgspec.Raw, other: msgspec.Raw) -> bool:
-    """Whether two values mean the same: lists and single reads spell words, and may write JSON, in their own ways."""
-    return bytes(one) == bytes(other) or _meant(_value(one)) == _meant(_value(other))
+    return bytes(fields_of(raw).get("status", b"")) in _ENDED
 
 
 def _meant(value: Any) -> Any:
+    """Lists and single reads spell words in their own ways."""
     if not isinstance(value, str):
         return value
     word = slug(value)
     return _SAME_STATUS.get(word, word)
-
-
-def _value(raw: msgspec.Raw | None) -> Any:
-    try:
-        return None if raw is None else _any.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return None

@@ -14,7 +14,7 @@ from connectors.paging import BY_ID, NEWEST_FIRST, OffsetWalk, PagedBadly, Place
 from connectors.planhat.check import findings
 from connectors.planhat.chunks import Parts
 from connectors.planhat.cursor import Full, Kind, State, newest
-from connectors.planhat.lists import KINDS, Lists, Probe, connect
+from connectors.planhat.lists import KINDS, Lists, Probe
 from connectors.planhat.neighbours import Definitions, reference
 from connectors.planhat.options import PlanhatOptions
 from connectors.planhat.whole import Wholeness
@@ -50,7 +50,7 @@ class PlanhatReader:
             raise Misconfigured("the options given are not those of the source 'planhat'")
         self._options = options
         self._now = account.now
-        self._lists = Lists(connect(account, options, timing), options, account.fields)
+        self._lists = Lists(account, options, timing)
         self._definitions = Definitions(self._lists)
         self._parts = Parts(self._lists)
         self._kind: Kind | None = None if options.revenue_model == "auto" else options.revenue_model
@@ -108,7 +108,7 @@ class PlanhatReader:
         try:
             for step in walk.steps():
                 doubts = _joined(doubts, step.doubts)
-                rows = whole.complete(step.fetched)
+                rows = yield from whole.complete(step.fetched)
                 place = step.place
                 full = Full(*place, doubts=doubts)
                 yield _page(step, rows, State(model=kind, full=full), notes=whole.notes, doubts=doubts)
@@ -211,7 +211,7 @@ class PlanhatReader:
             place, then = Place(), newest(probe.rows.records, probe.answer.requested_at)
         whole = Wholeness(self._lists, kind, None)
         for step in self._walk(kind, "_id", place).steps():
-            rows = whole.complete(step.fetched)
+            rows = yield from whole.complete(step.fetched)
             after = State(model=kind, watermark=state.watermark, full=Full(*step.place, then=then), whole=whole.known)
             yield _page(step, rows, after, notes=_joined(notes, whole.notes, step.doubts))
         after = State(model=kind, watermark=later(state.watermark, then), whole=whole.known)
@@ -228,7 +228,7 @@ class PlanhatReader:
             records = step.fetched.rows.records
             began = began or step.fetched.requested_at
             top = later(top, newest(records, began))
-            rows = whole.complete(step.fetched, since=floor)
+            rows = yield from whole.complete(step.fetched, since=floor)
             if step.doubts:
                 yield _page(step, rows, None, notes=_joined((UNSORTED,), whole.notes))
                 yield from self._everything(state, kind, (UNSORTED,))

@@ -109,7 +109,7 @@ class Parts:
             if MOVING in step.doubts:
                 raise Unintelligible(MOVING)
             rows = step.fetched.rows
-            inside = whole.complete(Fetched(_within(rows, part, read), step.fetched.requested_at))
+            inside = yield from whole.complete(Fetched(_within(rows, part, read), step.fetched.requested_at))
             # In a list that keeps its order, what a page shares with the one before has landed with that one.
             ids = (record.source_id for record in rows.records)
             read = max((read or "", *ids)) if step.place.ordered else None

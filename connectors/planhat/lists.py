@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -38,10 +37,11 @@ class Probe(NamedTuple):
 class Lists:
     """The requests of one account, over a transport that already knows its credentials."""
 
-    def __init__(self, transport: Transport, options: PlanhatOptions, fields: Mapping[str, frozenset[str]]) -> None:
-        self.transport = transport
+    def __init__(self, account: Account, options: PlanhatOptions, timing: Timing | None = None) -> None:
+        self.transport = connect(account, options, timing)
         self.options = options
-        self._fields = fields
+        self.known = account.known
+        self._fields = account.fields
         self._slicers = {kind: Slicer(kind, id_key="_id", version_key="updatedAt") for kind in KINDS}
 
     def claimed(self, kind: Kind) -> frozenset[str]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Generator, Mapping, Sequence
+from typing import Final
 
 from connectors.paging import Fetched
 from connectors.planhat.cursor import Kind
 from connectors.planhat.lists import Lists
 from connectors.single_reads import SingleReads
 from connectors.slicing import Sliced
-from connectors.source import Found, Record, Spoiled
+from connectors.source import Found, Page, Record
+from connectors.whole_rows import THIN, WholeRows, said_by
 from deals.identity import digest
-
-THIN = "the list shows fewer fields than a single read does, so each deal was read by itself"
 
 _LOOKED_AT = 50
 _SAMPLES = 3
+_DERIVED: Final = frozenset({"mrr", "arr", "nrr", "total", "fees"})
+"""What line items add up to: it may change while `updatedAt` stays (section 7)."""
 
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ONE_IN = 7
+"""So many of the known deals are read anew each day, for what formulas change while `updatedAt` stays (section 8)."""
 
 
 class Wholeness:
@@ -30,63 +33,60 @@ class Wholeness:
 
     def __init__(self, lists: Lists, kind: Kind, known: str | None) -> None:
         self._lists = lists
-        self._kind = kind
         self._claimed = lists.claimed(kind)
         self._name = digest(",".join(sorted(self._claimed)).encode()).hex()[:16]
         self._singles = SingleReads(lambda source_id: lists.one(kind, source_id))
-        self._whole: bool | None = True if known == self._name or not self._claimed else None
-        if not lists.options.get_one_fallback:
-            self._whole = True
+        self._rows = WholeRows(self._singles, self._still_known, self._claimed, null_is_said=False)
+        trusted = known == self._name or not self._claimed or not lists.options.get_one_fallback
+        self._missing: frozenset[str] | None = frozenset() if trusted else None
+        self._today = ""
 
     @property
     def known(self) -> str | None:
         """The name of the fields that were found whole, to be kept in the cursor."""
-        return self._name if self._whole else None
+        return self._name if self._missing == frozenset() else None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the operator should know."""
-        return (THIN,) if self._whole is False else ()
+        return (THIN,) if self._missing else ()
 
-    def complete(self, fetched: Fetched, *, since: str = "") -> Sliced:
-        """The rows of a page, each of them whole.
+    def complete(self, fetched: Fetched, *, since: str = "") -> Generator[Page, None, Sliced]:
+        """The rows of a page, each of them whole; see `connectors.whole_rows`.
 
         When rows have to be read one by one, those older than `since` are left out; so are those meanwhile gone.
         """
-        rows = fetched.rows
-        if self._whole is None:
-            self._whole = self._judge(rows.records)
-        if self._whole or not rows.records:
+        rows, missing = fetched.rows, self._missing
+        if missing is None:
+            missing = self._judge(rows.records)
+        if not missing:
             return rows
         wanted = [record for record in rows.records if record.version is None or record.version >= since]
-        records, spoiled = [], list(rows.spoiled)
-        for record in wanted:
-            answer = self._singles.read(record)
-            records += [answer.record] if isinstance(answer, Found) else []
-            spoiled += [answer] if isinstance(answer, Spoiled) else []
-        return Sliced(records, spoiled, rows.keys)
+        self._today = fetched.requested_at[:10]
+        rows = rows._replace(records=wanted)
+        return (yield from self._rows.complete(rows, missing, fetched.requested_at, self.notes))
 
-    def _judge(self, records: list[Record]) -> bool | None:
-        """Whether rows are whole; None when the samples changed or went away between the two looks at them."""
-        shown = [(record, _keys(record.raw)) for record in records[:_LOOKED_AT]]
+    def _judge(self, records: list[Record]) -> frozenset[str]:
+        """The claimed fields that no row shows, where a single read shows one of them; none where rows are whole. Where
+        the samples changed or went away between the two looks at them, this page is completed and the next decides."""
+        shown = [(record, said_by(record.raw)) for record in records[:_LOOKED_AT]]
         unseen = self._claimed.difference(*(keys for _, keys in shown))
         if not unseen:
-            return True
+            self._missing = unseen
+            return unseen
         fullest = sorted(shown, key=lambda pair: len(self._claimed & pair[1]), reverse=True)
-        compared = False
         for record, _ in fullest[:_SAMPLES]:
             answer = self._singles.read(record)
             if isinstance(answer, Found) and record.version in (None, answer.record.version):
-                compared = True
-                if unseen & _keys(answer.record.raw):
-                    return False
-        return True if compared else None
+                self._missing = frozenset()
+                if unseen & said_by(answer.record.raw):
+                    self._missing = unseen
+                    break
+        return unseen if self._missing is None else self._missing
 
-
-def _keys(raw: bytes) -> frozenset[str]:
-    """The keys of a record that say something; null says as little as absence does."""
-    try:
-        fields = _object.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return frozenset()
-    return frozenset(key for key, value in fields.items() if bytes(value) != b"null")
+    def _still_known(self, source_ids: Sequence[str]) -> Mapping[str, Record]:
+        """What is known of deals and may stand for rows: nothing where derived amounts may be left out, and not those
+        whose turn it is today."""
+        if self._missing is None or self._missing & _DERIVED:
+            return {}
+        return self._lists.known([one for one in source_ids if digest(f"{self._today} {one}".encode())[0] % _ONE_IN])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from connectors.source import Cursor, Page, Reader
+from connectors.source import Cursor, Page, Reader, Record
 
 
 class Pulls:
@@ -18,6 +18,7 @@ class Pulls:
         self.open_again = open_again
         self.cursor: Cursor | None = None
         self.held: dict[str, bytes] = {}
+        self._landed: dict[str, Record] = {}
         self.gone: set[str] = set()
         self.labels: dict[str, str] = {}
         self.pages: list[Page] = []
@@ -37,10 +38,16 @@ class Pulls:
         for record in page.records:
             if record.deleted:
                 self.gone.add(record.source_id)
+                self._landed.pop(record.source_id, None)
             else:
                 self.gone.discard(record.source_id)
                 self.held[record.source_id] = record.raw
+                self._landed[record.source_id] = record
         self.cursor = page.cursor if page.cursor is not None else self.cursor
+
+    def known(self, ids: Sequence[str]) -> dict[str, Record]:
+        """What a store that the pages landed in would say of these deals."""
+        return {one: self._landed[one] for one in ids if one in self._landed}
 
     @property
     def read(self) -> int:

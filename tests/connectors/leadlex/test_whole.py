@@ -12,10 +12,10 @@ import pytest
 
 from connectors.faults import Fault, RateLimited, Unintelligible
 from connectors.leadlex.lists import UNEDITED
-from connectors.leadlex.whole import THIN
 from connectors.simulated_wire import html, refused, saying
 from connectors.source import Found, Known, Record
 from connectors.times import instant
+from connectors.whole_rows import THIN
 from tests.connectors.leadlex.reading import CLAIMED, Tenant
 from tests.connectors.pulls import Pulls, swept
 

@@ -13,7 +13,7 @@ from connectors.planhat.options import PlanhatOptions
 from connectors.planhat.simulated_switches import Switches
 from connectors.planhat.simulator import TOKEN, PlanhatSimulator
 from connectors.simulation import SimClock
-from connectors.source import Account
+from connectors.source import Account, Known, nothing_known
 
 FIELDS = {
     "deals": frozenset({"_id", "name", "stage", "total", "currency", "closeDate", "ownerId", "custom"}),
@@ -43,6 +43,7 @@ def open_reader(
     fields: dict[str, frozenset[str]] | None = None,
     token: str = TOKEN,
     base_url: str = "https://api.planhat.com",
+    known: Known = nothing_known,
     **options: Any,
 ) -> PlanhatReader:
     clock = clock or SimClock()
@@ -54,6 +55,7 @@ def open_reader(
         fields=FIELDS if fields is None else fields,
         now=clock.text,
         transport=transport,
+        known=known,
     )
     return PlanhatReader(account, timing=Timing(clock.monotonic, clock.sleep, Random(1)))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from connectors.faults import Unintelligible
+from connectors.faults import Unavailable, Unintelligible
 from connectors.planhat.simulated_tenant import Tenant as SimulatedTenant
-from connectors.planhat.whole import THIN
 from connectors.simulated_wire import Answer, Handler, Request, refused, saying
+from connectors.whole_rows import THIN
 from tests.connectors.planhat.reading import FIELDS, Tenant
 from tests.connectors.pulls import Pulls, swept
 
@@ -108,6 +111,84 @@ def test_a_sweep_completes_thin_rows_too():
     pages = list(tenant.reader().everything(None))
     assert all("custom" in json.loads(record.raw) for page in pages for record in page.records)
     assert swept(iter(pages)) == (set(tenant.ids()), set())
+
+
+def once_pulled(deals: int) -> tuple[Tenant, Pulls]:
+    """A tenant whose lists are thin, and what a first pull left."""
+    tenant = Tenant(deals, thin_rows="always")
+    pulls = Pulls(lambda: tenant.reader(known=pulls.known, page_size=100))
+    pulls.pull()
+    tenant.log.clear()
+    tenant.clock.advance(timedelta(days=1))
+    return tenant, pulls
+
+
+def sweep(tenant: Tenant, pulls: Pulls) -> None:
+    """A sweep whose pages land."""
+    for page in tenant.reader(known=pulls.known, page_size=100).everything(pulls.cursor):
+        pulls.take(replace(page, cursor=None))
+
+
+def test_a_sweep_reads_few_deals_by_themselves_that_are_known_whole_and_have_not_changed():
+    tenant, pulls = once_pulled(140)
+    held = dict(pulls.held)
+    sweep(tenant, pulls)
+    assert singles(tenant) <= 1 + 2 * 140 / 7
+    assert pulls.held == held
+    edited, new = tenant.ids()[3], tenant.create()
+    tenant.edit(edited, currency="EUR")
+    tenant.log.clear()
+    sweep(tenant, pulls)
+    asked = {call.path.rpartition("/")[2] for call in tenant.log if call.path.count("/") == 2}
+    assert {edited, new} <= asked
+    assert {one: tenant.served(one) for one in tenant.ids()} == pulls.held
+
+
+def test_each_known_deal_is_read_anew_every_few_days_since_formulas_change_without_a_word():
+    tenant, pulls = once_pulled(60)
+    for one in tenant.ids():
+        tenant.silent(one, custom={"Score": 7})
+    most = 0
+    for _ in range(60):
+        tenant.log.clear()
+        sweep(tenant, pulls)
+        most = max(most, singles(tenant))
+        tenant.clock.advance(timedelta(days=1))
+    assert most <= 25
+    assert {one: tenant.served(one) for one in tenant.ids()} == pulls.held
+
+
+def test_where_the_list_leaves_out_what_line_items_add_up_to_each_deal_is_read_by_itself():
+    """Roll-ups do not move `updatedAt`, and commissions are paid on them."""
+    tenant, pulls = once_pulled(30)
+    tenant.model = replace(tenant.model, thin_row=tenant.model.thin_row | {"total"})
+    tenant.attach_line_item(tenant.ids()[5], mrr=10, value=120)
+    sweep(tenant, pulls)
+    assert singles(tenant) >= 30
+    assert {one: tenant.served(one) for one in tenant.ids()} == pulls.held
+
+
+def test_a_page_of_more_single_reads_than_the_source_bears_is_read_in_the_course_of_several_pulls():
+    tenant = Tenant(60, thin_rows="always")
+    pulls = Pulls(lambda: tenant.reader(known=pulls.known, page_size=100))
+    left = 25
+
+    def away_after_some(request: Request, handle: Handler) -> Answer:
+        nonlocal left
+        left -= 1
+        return handle(request) if left >= 0 else refused(503)(request, handle)
+
+    tenant.faults.sometimes(1.0, away_after_some, where=lambda request: request.path.count("/") == 2)
+    for landed in (20, 40):
+        with pytest.raises(Unavailable):
+            pulls.pull()
+        assert len(pulls.held) >= landed
+        left = 25
+    pulls.pull()
+    assert {one: tenant.served(one) for one in tenant.ids()} == pulls.held
+    assert (
+        max(Counter(call.path for call in tenant.log if call.status == 200 and call.path.count("/") == 2).values()) <= 5
+    )
 
 
 @pytest.mark.parametrize("fields", [{}, {"deals": frozenset()}])
