@@ -102,9 +102,15 @@ class Processes:
         self.running.append(process)
         return process
 
-    def worker(self, **more: str) -> subprocess.Popen[bytes]:
-        celery = (sys.executable, "-m", "celery", "-A", "worker", "worker")
+    def worker(self, app: str = "worker", **more: str) -> subprocess.Popen[bytes]:
+        celery = (sys.executable, "-m", "celery", "-A", app, "worker")
         return self.start(*celery, "--concurrency", "2", "--without-gossip", "--without-mingle", **more)
+
+    def hurried_worker(self, seconds: int) -> subprocess.Popen[bytes]:
+        """A worker whose tasks have so little time."""
+        text = f"from worker import app\napp.conf.task_soft_time_limit = {seconds}\n"
+        (self.folder / "hurried.py").write_text(text)
+        return self.worker("hurried", PYTHONPATH=str(self.folder))
 
     def beat(self, **more: str) -> subprocess.Popen[bytes]:
         return self.start(sys.executable, "-m", "celery", "-A", "worker", "beat", **more)
@@ -191,6 +197,21 @@ def test_a_worker_in_the_middle_of_a_long_pull_ends_in_time_and_nobody_waits_for
     slow.delay_s = 0.0
     pull(app, "planhat-eu")
     assert rows(app)["events"] == 400, "nothing is lost and nothing is done twice"
+
+
+@pytest.mark.timeout(90)
+def test_a_pull_that_takes_longer_than_a_task_may_is_done_in_parts(app: App, slow: Slow, processes: Processes):
+    def cut_off() -> int:
+        found = text("SELECT count(*) FROM runs WHERE kind = 'pull' AND reason = :why")
+        with app.store.read() as tx:
+            return int(tx.execute(found, {"why": str(Interrupted())}).scalar_one())
+
+    processes.hurried_worker(3)
+    processes.beat()
+    eventually(lambda: cut_off() >= 2, processes, 30)
+    slow.delay_s = 0.0
+    eventually(lambda: rows(app)["events"] == 400, processes, 30)
+    assert "Traceback" not in processes.log()
 
 
 @pytest.mark.timeout(90)
