@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -52,14 +52,28 @@ def list_audits(
         return audits.listed(tx, connection_id=number, after=place, limit=size)
 
     for audit in streamed(app.store, page, attrgetter("id"), after=after or 0, limit=limit):
-        row = audit.row
-        yield {
-            "id": audit.id,
-            "at": row.at,
-            "who": row.who,
-            "action": row.action,
-            "connection": names.get(row.connection_id) if row.connection_id is not None else None,
-            "target": row.target,
-            "reason": row.reason,
-            "outcome": row.outcome,
-        }
+        yield _shown(audit, names)
+
+
+def latest_audits(
+    app: App, *, connection: str | None = None, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """What people did, the newest first: at most `limit` actions of those before number `before`. Raises `Unknown`."""
+    number = numbered(app, connection)
+    with app.store.read() as tx:
+        names = connections.names(tx)
+        return [_shown(one, names) for one in audits.latest(tx, connection_id=number, before=before, limit=limit)]
+
+
+def _shown(audit: Audit, names: Mapping[int, str]) -> dict[str, Any]:
+    row = audit.row
+    return {
+        "id": audit.id,
+        "at": row.at,
+        "who": row.who,
+        "action": row.action,
+        "connection": names.get(row.connection_id) if row.connection_id is not None else None,
+        "target": row.target,
+        "reason": row.reason,
+        "outcome": row.outcome,
+    }

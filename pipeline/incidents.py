@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
+
+from sqlalchemy import Connection
 
 from pipeline.audit import Operator
 from pipeline.faults import Unknown
+from pipeline.listing import streamed
 from pipeline.store import connections, incidents
-from pipeline.store.incidents import ACKNOWLEDGED, OPEN, Incident
-from pipeline.store.outbox import BEGINNING
+from pipeline.store.incidents import ACKNOWLEDGED, OPEN, Incident, Met
+from pipeline.store.outbox import BEGINNING, Lane
 from pipeline.store.session import now
 from pipeline.wiring import App
-
-_PAGE = 500
 
 
 def list_incidents(
@@ -21,7 +23,7 @@ def list_incidents(
 ) -> list[dict[str, Any]]:
     """The incidents that are open, or all of them with those `acknowledged`: those beyond number `after`."""
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         found = incidents.listed(tx, state=None if acknowledged else OPEN, after=after, limit=limit)
     return [_shown(one, names) for one in found]
 
@@ -32,25 +34,22 @@ def show_incident(app: App, number: int) -> Iterator[dict[str, Any]]:
     Raises `Unknown`.
     """
     with app.store.read() as tx:
-        names = {row.id: row.name for row in connections.all_of_them(tx)}
+        names = connections.names(tx)
         one = _known(incidents.get(tx, number), number)
     yield _shown(one, names)
-    after = BEGINNING
-    while True:
-        with app.store.read() as tx:
-            page = incidents.met(tx, one.row, after=after, limit=_PAGE)
-        for lane, held, settled_at in page:
-            connection_id, source_id, revision = lane
-            yield {
-                "connection": names[connection_id],
-                "source_id": source_id,
-                "revision": revision,
-                "domain_event_id": held,
-                "settled_at": settled_at,
-            }
-        if len(page) < _PAGE:
-            return
-        after = page[-1].lane
+
+    def page(tx: Connection, lane: Lane, size: int) -> list[Met]:
+        return incidents.met(tx, one.row, after=lane, limit=size)
+
+    for event in streamed(app.store, page, attrgetter("lane"), after=BEGINNING):
+        connection_id, source_id, revision = event.lane
+        yield {
+            "connection": names[connection_id],
+            "source_id": source_id,
+            "revision": revision,
+            "domain_event_id": event.domain_event_id,
+            "settled_at": event.settled_at,
+        }
 
 
 def acknowledge_incident(app: App, number: int, operator: Operator) -> int:

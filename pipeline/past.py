@@ -1,4 +1,4 @@
-"""Past: the runs, what the reconciles found and what people did, the newest first, for whoever looks."""
+"""Past: the runs, what the reconciles found and the backfills, the newest first, for whoever looks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.backfill_report import Standing, standing_of
 from pipeline.listing import numbered
 from pipeline.reconcile_windows import SIDES
-from pipeline.store import audits, backfills, connections, runs, windows
+from pipeline.store import backfills, connections, runs, windows
 from pipeline.store.windows import WindowRow
 from pipeline.wiring import App
 
@@ -75,17 +75,6 @@ def latest_backfills(
     with app.store.read() as tx:
         found = backfills.latest(tx, connection_id=number, states=states, before=before, limit=limit)
         return [standing_of(tx, row) for row in found]
-
-
-def latest_audits(
-    app: App, *, connection: str | None = None, limit: int = 100, before: int | None = None
-) -> list[dict[str, Any]]:
-    """What people did, the newest first: at most `limit` actions of those before number `before`. Raises `Unknown`."""
-    number = numbered(app, connection)
-    with app.store.read() as tx:
-        names = connections.names(tx)
-        found = audits.latest(tx, connection_id=number, before=before, limit=limit)
-    return [{"id": one.id, "connection": names.get(one.row.connection_id or 0), **one.row._asdict()} for one in found]
 
 
 def _window(row: WindowRow) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from starlette.routing import Route
 from edge.pages.forms import chosen, number, opened
 from edge.pages.rendering import page
 from edge.pages.rows import ROWS, a_page
-from pipeline.past import latest_audits, list_runs
+from pipeline.audit import latest_audits
+from pipeline.past import list_runs
 
 
 def runs(request: Request) -> Response:

@@ -6,10 +6,10 @@ import pytest
 
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.identity import digest
-from pipeline.audit import Operator
+from pipeline.audit import Operator, latest_audits
 from pipeline.backfill import begin, cancel
 from pipeline.faults import Unknown
-from pipeline.past import differing, latest_audits, latest_backfills, list_runs, list_windows
+from pipeline.past import differing, latest_backfills, list_runs, list_windows
 from pipeline.pause import pause, resume
 from pipeline.publish import publish
 from pipeline.pull import pull
