@@ -23,6 +23,7 @@ from pipeline.doorbell import Doorbell, doorbell
 from pipeline.faults import PipelineFault, StoreUnavailable
 from pipeline.levels import levels
 from pipeline.receive import Beside, doors
+from pipeline.ringing import has_workers
 from pipeline.totals import Totals
 from pipeline.wiring import App
 
@@ -53,7 +54,7 @@ class Served:
         self._bell = bell or doorbell(app)
         self._counting = Counting(lambda: [Level(*level) for level in levels(app)], Totals(app).read)
         self._webhooks = Webhooks(doors(app), app.store, self._bell.ring, self._counting)
-        self._operations = _operations(app, works=bell is not None or app.settings.broker.url == "none")
+        self._operations = _operations(app, works=bell is not None or not has_workers(app))
         self._rest = Starlette(
             routes=[
                 Route("/livez", _alive),

@@ -6,6 +6,7 @@ from pipeline.audit import Operator
 from pipeline.backfill import Window, begin, let_go
 from pipeline.backfill_report import Standing, standing
 from pipeline.faults import Unknown
+from pipeline.ringing import ring_for
 from pipeline.schedule import VERBS
 from pipeline.store import asked, connections
 from pipeline.store.session import now
@@ -56,13 +57,3 @@ def _left(app: App, backfill_id: int) -> Standing:
     stands = standing(app, backfill_id)
     ring_for(app, "backfill", connection=stands.connection)
     return stands
-
-
-def ring_for(app: App, verb: str, **ids: str) -> None:
-    """Tell the workers, where there are any: without, or when nobody hears it, it is found in the database."""
-    if app.settings.broker.url == "none":
-        return
-    from pipeline.tasks import ring, use_broker
-
-    use_broker(app.settings.broker.url)
-    ring(verb, **ids)

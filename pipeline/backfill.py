@@ -13,6 +13,7 @@ from pipeline.backfill_report import Outcome, Standing, Watch, found, standing, 
 from pipeline.backfill_work import summary_of, work
 from pipeline.faults import Busy, Unknown
 from pipeline.handover import LOOK_EVERY_S, PATIENCE_S
+from pipeline.ringing import has_workers, refuse_without_workers, ring_for
 from pipeline.store import backfills, connections, leases, pauses
 from pipeline.store.backfills import BackfillRow
 from pipeline.store.session import now
@@ -39,8 +40,8 @@ def start(
     One of the very same range that was cut off, and that nobody works on, is gone on with. Raises `Unknown` for a
     connection or a window that makes no sense, `Busy` when another backfill covers part of the range, and as `pull`.
     """
-    _find_hands(app, wait)
-    number = begin(app, connection, window, "running", join=app.settings.broker.url == "none", operator=operator)
+    refuse_without_workers(app, waits=wait)
+    number = begin(app, connection, window, "running", join=not has_workers(app), operator=operator)
     return _go_on(app, number, wait=wait, watch=watch)
 
 
@@ -73,7 +74,7 @@ def resume(
 
     Raises `Unknown`, and as `start`.
     """
-    _find_hands(app, wait)
+    refuse_without_workers(app, waits=wait)
     let_go(app, backfill_id, "resume", operator)
     return _go_on(app, backfill_id, wait=wait, watch=watch)
 
@@ -85,7 +86,7 @@ def retry(
 
     Raises `Unknown`, and as `start`.
     """
-    _find_hands(app, wait)
+    refuse_without_workers(app, waits=wait)
     let_go(app, backfill_id, "retry", operator)
     return _go_on(app, backfill_id, wait=wait, watch=watch)
 
@@ -136,13 +137,6 @@ def _stop(app: App, backfill_id: int, what: tuple[str, str], among: Sequence[str
         return standing_of(tx, found(tx, row.id))
 
 
-def _find_hands(app: App, wait: bool) -> None:
-    if app.settings.broker.url == "none" and not wait:
-        raise Unknown(
-            'broker.url is "none": there are no workers to leave the work to; run the command without --no-wait'
-        )
-
-
 def _write_down(tx: Connection, operator: Operator, verb: str, row: BackfillRow, outcome: str) -> None:
     target = f"backfill {row.id}"
     operator.did(tx, f"backfill {verb}", outcome=outcome, connection_id=row.connection_id, target=target)
@@ -150,13 +144,10 @@ def _write_down(tx: Connection, operator: Operator, verb: str, row: BackfillRow,
 
 def _go_on(app: App, backfill_id: int, *, wait: bool, watch: Watch) -> Outcome:
     """Do the work here where there is no broker; else ring for the workers, and wait for them if so wished."""
-    if app.settings.broker.url == "none":
+    if not has_workers(app):
         summary = work(app, backfill_id, watch=watch)
         return Outcome(summary, standing(app, backfill_id))
-    from pipeline.tasks import ring, use_broker
-
-    use_broker(app.settings.broker.url)
-    ring("backfill", connection=standing(app, backfill_id).connection)
+    ring_for(app, "backfill", connection=standing(app, backfill_id).connection)
     return _await(app, backfill_id, watch) if wait else _outcome(app, backfill_id)
 
 

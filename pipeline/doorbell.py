@@ -14,6 +14,7 @@ from ledger.port import LedgerFault
 from pipeline.faults import PipelineFault
 from pipeline.forget import EVERY_S, forget
 from pipeline.heed import heed, needing
+from pipeline.ringing import has_workers, ring_for
 from pipeline.wiring import App
 
 log = structlog.get_logger()
@@ -73,15 +74,12 @@ class Doorbell:
 
 def doorbell(app: App) -> Doorbell:
     """The doorbell of a configuration: it rings for workers; where there are none, what is due is heeded here."""
-    if app.settings.broker.url == "none":
+    if not has_workers(app):
         return Doorbell(_Heeding(app).begin, every_s=LOOK_EVERY_S)
-    from pipeline.tasks import ring, use_broker
-
-    use_broker(app.settings.broker.url)
 
     def ring_all(rung: set[str]) -> None:
         for connection in sorted(rung):
-            ring("fetch", connection=connection)
+            ring_for(app, "fetch", connection=connection)
 
     return Doorbell(ring_all)
 

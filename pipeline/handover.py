@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from connectors.faults import Refused, Unavailable
-from pipeline.faults import Busy, Stopped, Unknown
+from pipeline.faults import Busy, Stopped
 from pipeline.refer import lacks
+from pipeline.ringing import refuse_without_workers, ring_for
 from pipeline.store import connections, held, leases, runs
 from pipeline.summary import Progress, Summary, silent
 from pipeline.wiring import App
@@ -28,18 +29,12 @@ def hand_over(app: App, verb: str, connection: str, *, wait: bool, progress: Pro
     when the one that did is gone and no other came.
     """
     app.settings.connection(connection)
-    if app.settings.broker.url == "none":
-        raise Unknown(
-            'broker.url is "none": there are no workers to leave the work to; run the command without --no-wait'
-        )
-    from pipeline.tasks import ring, use_broker
-
+    refuse_without_workers(app)
     with app.store.read() as tx:
         if f"connection {connection}" in leases.held(tx):  # a worker would leave it at that
             raise Busy(f"connection {connection} is being worked on by another process; try again when that has ended")
         before = _latest(tx, verb, connection)
-    use_broker(app.settings.broker.url)
-    ring(verb, connection=connection)
+    ring_for(app, verb, connection=connection)
     return _await(app, verb, connection, before, progress) if wait else None
 
 

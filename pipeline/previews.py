@@ -7,12 +7,12 @@ import threading
 import structlog
 
 from connectors.faults import Fault
-from pipeline.ask import ring_for
 from pipeline.audit import Operator
 from pipeline.backfill import Window, begin
 from pipeline.backfill_preview import foresee
 from pipeline.backfill_report import Standing, Watch, standing, unwatched
 from pipeline.faults import Busy, Interrupted, PipelineFault
+from pipeline.ringing import ring_for
 from pipeline.store import backfills
 from pipeline.wiring import App
 

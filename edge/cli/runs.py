@@ -104,9 +104,11 @@ def publish(
 
 def _read(terminal: Terminal, app: App, verb: Callable[..., Summary], connection: str, no_wait: bool) -> None:
     """Read a connection; where there is a broker, by ringing for a worker that does it."""
+    from pipeline.ringing import has_workers
+
     title = f"{verb.__name__} {connection}"
     with terminal.progress(title) as progress:
-        if app.settings.broker.url == "none" and not no_wait:
+        if not (no_wait or has_workers(app)):
             summary: Summary | None = verb(app, connection, progress=progress)
         else:
             from pipeline.handover import hand_over
