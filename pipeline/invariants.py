@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, exists, func, select, text
 
+from deals.events import EventType
 from deals.identity import canonical, decode_json
 from deals.state import STANDARD
 from ledger import bulk
 from ledger.port import LedgerDeal, LedgerFault
 from pipeline.store import connections, incidents, outbox
 from pipeline.store.held import DISCARDED
+from pipeline.store.session import now
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.tables import outbox as outbox_table
 from pipeline.wiring import App
+
+_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +41,74 @@ def doctor(app: App) -> list[Check]:
 def projection_is_ledger(app: App) -> Check:
     """Invariant 7: what we believe of each deal is what the ledger would pay on, in every field.
 
-    Streams the ledger and looks our states up a batch at a time. Deals whose events wait in the outbox are left out;
-    those of a connection that is configured no more are as good as any.
+    Streams the ledger and looks our states up a batch at a time, each under the id that it was told by. Deals whose
+    events wait, or reached the ledger while it was listed, are left out; deleted ones need not be listed. A deal that
+    the ledger lacks is told of when nothing else moves, and never one that it has.
     """
-    name = "7 projection = ledger"
-    seen = 0
+    name, seen = "7 projection = ledger", 0
     with app.store.read() as tx:
-        prefixes = _prefixes(tx)
+        began, prefixes = now(tx), _prefixes(tx, app.settings.connections)
     try:
-        for batch in bulk.in_chunks(app.ledger.deals(), 1000):
-            ours = _ours(app, [deal.external_id for deal in batch], prefixes)
+        for batch in bulk.in_chunks(app.ledger.deals(), _BATCH):
+            ours = _ours(app, [deal.external_id for deal in batch], prefixes, began)
             for deal in batch:
-                state = ours.get(deal.external_id)
-                if state is None:
+                head = ours.get(deal.external_id)
+                if head is None:
                     continue
-                seen += 1
-                if canonical(decode_json(state)) != canonical(_flat(deal)):
+                seen += not head.deleted
+                if canonical(decode_json(head.state)) != canonical(_flat(deal)):
                     return Check(name, False, f"{deal.external_id}: the ledger holds another state than the projection")
     except LedgerFault as fault:
         return Check(name, False, f"the ledger could not be read: {fault}")
     with app.store.read() as tx:
-        settled = tx.execute(select(func.count()).select_from(deals).where(~_waits())).scalar_one()
-    if settled != seen:
+        alive = select(func.count()).select_from(deals).where(deals.c.deleted.is_(False), _settled(began))
+        settled = tx.execute(alive.where(deals.c.connection_id.in_(prefixes))).scalar_one()
+    if settled > seen:
         return Check(name, False, f"{settled} deals should be in the ledger, {seen} are")
     return Check(name, True, f"{seen} deals agree in every field")
 
 
-def _prefixes(tx: Connection) -> dict[int, str]:
-    """What the ids of each connection's deals begin with in the ledger, as its own events say."""
-    found = {}
-    for row in connections.all_of_them(tx):
-        told = select(events.c.external_id, events.c.source_id).where(events.c.connection_id == row.id).limit(1)
-        for external_id, source_id in tx.execute(told):
-            found[row.id] = external_id.removesuffix(source_id)
+def _prefixes(tx: Connection, configured: Container[str]) -> dict[int, set[str]]:
+    """What the ids begin with by which each connection has told of its deals, whatever its settings say by now.
+
+    Of several connections that have told of the same ids, those that are configured count, or else the latest one: it
+    has taken over from the others.
+    """
+    prefix = func.substr(events.c.external_id, 1, func.length(events.c.external_id) - func.length(events.c.source_id))
+    told: dict[int, set[str]] = {}
+    for number, one in tx.execute(select(events.c.connection_id, prefix).distinct()):
+        told.setdefault(number, set()).add(one)
+    latest = sorted(connections.names(tx).items(), reverse=True)
+    found = {number: told[number] for number, name in latest if name in configured and number in told}
+    for number, name in latest:
+        if name not in configured and number in told and told[number].isdisjoint(set().union(*found.values())):
+            found[number] = told[number]
     return found
 
 
-def _ours(app: App, external_ids: list[str], prefixes: Mapping[int, str]) -> dict[str, str]:
-    """The state of those deals among these whose events have all reached the ledger."""
+class _Head(NamedTuple):
+    """A deal as it was last told of."""
+
+    external_id: str
+    state: str
+    deleted: bool
+
+
+def _ours(app: App, external_ids: list[str], prefixes: Mapping[int, Collection[str]], began: str) -> dict[str, _Head]:
+    """Those deals among these whose events had all reached the ledger when it began to be listed."""
     by_connection: dict[int, list[str]] = {}
     for external_id in external_ids:
-        for number, prefix in prefixes.items():
-            if external_id.startswith(prefix):
-                by_connection.setdefault(number, []).append(external_id[len(prefix) :])
-    found: dict[str, str] = {}
+        for number, mine in prefixes.items():
+            for prefix in mine:
+                if external_id.startswith(prefix):
+                    by_connection.setdefault(number, []).append(external_id[len(prefix) :])
+    found: dict[str, _Head] = {}
     with app.store.read() as tx:
         for number, source_ids in by_connection.items():
-            heads = select(events.c.external_id, events.c.state).join(deals, _head())
+            heads = select(events.c.external_id, events.c.state, deals.c.deleted).join(deals, _head())
             among = bulk.among(tx, deals.c.source_id, source_ids)
-            wanted = heads.where(deals.c.connection_id == number, among, ~_waits())
-            found.update((external_id, state) for external_id, state in tx.execute(wanted))
+            for row in tx.execute(heads.where(deals.c.connection_id == number, among, _settled(began))):
+                found[row.external_id] = _Head._make(row)
     return found
 
 
@@ -104,10 +126,13 @@ def _head() -> Any:
     )
 
 
-def _waits() -> Any:
-    return exists().where(
-        outbox_table.c.connection_id == deals.c.connection_id, outbox_table.c.source_id == deals.c.source_id
+def _settled(began: str) -> Any:
+    """Nothing of a deal waits for the ledger, and nothing of it has come there since it began to be listed."""
+    waits, moved = (
+        exists().where(table.c.connection_id == deals.c.connection_id, table.c.source_id == deals.c.source_id)
+        for table in (outbox_table, receipts)
     )
+    return ~waits & ~moved.where(receipts.c.revision == deals.c.revision, receipts.c.settled_at >= began)
 
 
 def _asked(app: App, name: str, question: Callable[[Connection], Iterator[str]]) -> Check:
@@ -161,6 +186,30 @@ def _receipts_are_ours(tx: Connection) -> Iterator[str]:
         )
 
 
+def _told_by_one_id(tx: Connection) -> Iterator[str]:
+    """A deal whose prefix was changed half way is in the ledger twice, as long as nobody has deleted the former."""
+    former = events.alias("former")
+    later_told = former.alias("later_told")
+    same = and_(former.c.connection_id == deals.c.connection_id, former.c.source_id == deals.c.source_id)
+    over = exists().where(
+        later_told.c.connection_id == former.c.connection_id,
+        later_told.c.source_id == former.c.source_id,
+        later_told.c.external_id == former.c.external_id,
+        later_told.c.revision > former.c.revision,
+    )
+    twice = (
+        select(former.c.source_id, former.c.external_id, events.c.external_id)
+        .join_from(deals, events, _head())
+        .join(former, same)
+        .where(former.c.external_id != events.c.external_id, former.c.event_type != EventType.DELETE, ~over)
+    )
+    for source_id, before, after in tx.execute(twice.limit(1)):
+        yield (
+            f"deal {source_id} is in the ledger as {before} and as {after}, and is paid on as both: put "
+            "external_id_prefix back to what it was, and have one of the two deleted in the ledger"
+        )
+
+
 def _newer_stays(tx: Connection) -> Iterator[str]:
     overwritten = text(
         "SELECT source_id, revision FROM (SELECT source_id, revision, version, cause, lag(version) OVER "
@@ -183,5 +232,6 @@ _QUESTIONS: dict[str, Callable[[Connection], Iterator[str]]] = {
     "5 revisions are 1..n without a hole": _revisions_without_hole,
     "5 revisions reach the ledger in order": _sent_in_order,
     "6 an older version never overwrites a newer one": _newer_stays,
+    "7 a deal is in the ledger under one id": _told_by_one_id,
     "9 read = applied + unchanged + superseded + parked + out of scope": _runs_conserve,
 }
