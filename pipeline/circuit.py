@@ -117,20 +117,29 @@ class Circuit:
 
         Once they are too many, they go into the day's change set: all that wait, then those of `gone`.
         """
-        at, living = now(tx), held.living
-        day = days.under_way(tx, self.connection_id, at) or Day(since, living(tx, self.connection_id) + new)
+        at = now(tx)
+        day = days.under_way(tx, self.connection_id, at) or Day(since, 0)
         day = day._replace(deletes=day.deletes + new)
-        reason = self._why_of(day)
         if day.number is not None:
             held.hold_tombstones(tx, day.number, day.since, gone)
-            held.explain(tx, day.number, reason)
-        elif self.limit < 1 and day.living >= FEWEST and day.deletes > self.limit * day.living:
-            number = held.open_set(tx, SetRow(self.connection_id, self.run_id, reason, at))
-            held.hold_tombstones(tx, number, day.since)
-            log.warning("events.held", change_set=number, reason=reason)
-            day = day._replace(number=number)
+            held.explain(tx, day.number, self._why_of(day))
+        elif self.limit < 1 and not self._bears(day):
+            # Counted anew only where it matters: deals that came within the day lived in it as well.
+            day = day._replace(living=held.living(tx, self.connection_id) + day.deletes)
+            if day.living >= FEWEST and not self._bears(day):
+                day = day._replace(number=self._open_day(tx, day, at))
         days.keep(tx, self.connection_id, day)
         return replace(self, day=day)
+
+    def _bears(self, day: Day) -> bool:
+        return day.deletes <= self.limit * day.living
+
+    def _open_day(self, tx: Connection, day: Day, at: str) -> int:
+        reason = self._why_of(day)
+        number = held.open_set(tx, SetRow(self.connection_id, self.run_id, reason, at))
+        held.hold_tombstones(tx, number, day.since)
+        log.warning("events.held", change_set=number, reason=reason)
+        return number
 
     def _undecided(self, tx: Connection) -> Circuit:
         """Nothing more is put into a change set that a person has released or discarded meanwhile: who would see it?"""

@@ -234,8 +234,9 @@ class Connection(_Strict):
 
     `options` is the source's own options model. `park_limit` is the share of a run's records that may be parked before
     the run stops; `delete_limit` the share of the living deals that a run may delete before its events are held for a
-    person. `rates` and a `file` of `owners` are absolute paths; `mapping` is relative to the configuration.
-    `account` names the budget of requests that connections share; by default it is the connection's own name.
+    person, and that all runs of a day may delete before their tombstones are. `rates` and a `file` of `owners` are
+    absolute paths; `mapping` is relative to the configuration. `account` names the budget of requests that connections
+    share; by default it is the connection's own name.
     """
 
     source: Annotated[str, PlainValidator(_source)]

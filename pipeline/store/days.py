@@ -19,7 +19,8 @@ _LENGTH = timedelta(days=1)
 
 
 class Day(NamedTuple):
-    """A day of a connection: it begins with a delete, `since` then, when so many deals were `living`.
+    """A day of a connection, `since` its first delete. So many deals were `living` in it when they were last counted,
+    those included that were deleted since it began.
 
     `number` is the change set that takes in the tombstones of the day, once they were too many.
     """

@@ -141,6 +141,20 @@ def test_the_next_day_counts_anew_unless_a_set_still_waits(published: App, crm: 
     assert [one["events"] for one in list_held(published)] == [3]
 
 
+def test_deals_that_came_within_the_day_lived_in_it(open_world: Callable[..., App]):
+    crm = PlanhatSimulator(seed=7, deals=20, token=TOKEN)
+    app = open_world(crm, connection=WEBHOOK)
+    pull(app, NAME)
+    assert told_gone(app, crm, crm.ids()[:8]).held == 0, "of few deals a share says nothing"
+    for number in range(100):
+        crm.create(name=str(number), total=5, stage="Negotiation", currency="USD")
+    pull(app, NAME)
+    assert told_gone(app, crm, crm.ids()[:4]).held == 0, "twelve of a hundred and twenty"
+    assert publish(app).published == 20 + 8 + 100 + 4
+    told_gone(app, crm, crm.ids()[:1])
+    assert (publish(app).published, len(list_held(app))) == (0, 1)
+
+
 def test_the_days_set_is_discarded_as_any_other(published: App, crm: PlanhatSimulator):
     before = ledger_states(published)
     ids = crm.ids()
