@@ -1,18 +1,53 @@
-"""Single reads: rows that a list shows in part are read by themselves, and one that cannot be costs no other."""
+"""Single reads: how one record is asked for and what its answer proves; and rows that are read by themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import quote
 
 from connectors.faults import Denied, RateLimited, Unavailable, Unintelligible
+from connectors.slicing import Slicer
 from connectors.source import Absent, Found, Record, Spoiled
+from connectors.transport import Answer
+
+GONE: Final = frozenset({404, 410})
+"""The statuses that prove that there is no such record; no other does."""
 
 NOT_READ: Final = "NOT_READ_BY_ITSELF"
 """The reason for which such a row is parked."""
 
 _BORNE = 3
 _OUTAGE = 2
+
+
+def askable(source_id: str) -> str:
+    """An id as it stands in a path, percent-encoded.
+
+    Raises `Unintelligible` for one that nothing would be left of there: the source would answer with the whole list.
+    """
+    if not source_id.strip(" ./"):
+        raise Unintelligible(f"{source_id[:20]!r} is no id to ask for: the whole list would be answered")
+    return quote(source_id, safe="")
+
+
+def shown(
+    answer: Answer, slicer: Slicer, *, asked: str | None, raw: Callable[[bytes], bytes] = bytes
+) -> Found | Absent:
+    """What the answer to a single read says: the record that `raw` finds in the body, or that there is none.
+
+    `asked` is the id that the record must bear, None where it was asked for by another key. An accepted status beside
+    200 shows no record, and proves something only if it is one of `GONE`. Raises `Unintelligible` for a record that
+    cannot be read, or is another one.
+    """
+    if answer.status != 200:
+        return Absent(answer.status in GONE, str(answer.status), answer.requested_at)
+    record = slicer.record(raw(answer.body), not_after=answer.trusted_until)
+    if isinstance(record, Spoiled):
+        raise Unintelligible(record.message)
+    if asked is not None and record.source_id != asked:
+        raise Unintelligible("the record that came bears another id than the one asked for")
+    return Found(record, answer.requested_at)
 
 
 class SingleReads:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -16,14 +15,13 @@ from connectors.cpod.envelope import Shape, read
 from connectors.cpod.options import CpodOptions
 from connectors.cpod.tokens import Tokens
 from connectors.envelopes import opened
-from connectors.faults import Unintelligible
 from connectors.pacing import News, Timing
+from connectors.single_reads import GONE, askable, shown
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Found, Record, Spoiled
+from connectors.source import Absent, Account, Found, Record
 from connectors.transport import Answer, Ask, Transport, base_url
 
 DEALS = "deals"
-GONE = frozenset({404, 410})
 TURNED_DOWN = frozenset({400, 410, 422})
 """What a cursor that has died, or a parameter that is not known, may be answered with (sections 3 and 12)."""
 
@@ -89,21 +87,11 @@ class Lists:
 
     def one(self, source_id: str) -> Found | Absent:
         """One deal. A 404 or 410 says that there is none; a 400, 403 or 422 says nothing (section 4)."""
-        if not source_id.strip(" ./"):
-            raise Unintelligible(f"{source_id[:20]!r} is no id to ask for")
-
-        def read_one(answer: Answer) -> Found | Absent:
-            if answer.status != 200:
-                return Absent(answer.status in GONE, str(answer.status), answer.requested_at)
-            record = self._slicer.record(bare(answer.body), not_after=answer.trusted_until)
-            if isinstance(record, Spoiled):
-                raise Unintelligible(record.message)
-            if record.source_id != source_id:
-                raise Unintelligible("the record that came bears another id than the one asked for")
-            return Found(_with_deleted([record], record.raw)[0], answer.requested_at)
-
-        path = f"{self.options.crm_path}/{DEALS}/{quote(source_id, safe='')}"
-        return self.tokens.ask(Ask(path=path, accept=_HIDDEN | GONE), read_one)
+        asked = Ask(path=f"{self.options.crm_path}/{DEALS}/{askable(source_id)}", accept=_HIDDEN | GONE)
+        answer = self.tokens.ask(asked, lambda answer: shown(answer, self._slicer, asked=source_id, raw=bare))
+        if isinstance(answer, Absent):
+            return answer
+        return Found(_with_deleted([answer.record], answer.record.raw)[0], answer.requested_at)
 
     def paging(self, known: Shape | None, place: Place) -> dict[str, str | int]:
         """The parameters that ask for a place, by what is known of the pages."""

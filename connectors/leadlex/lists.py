@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import replace
@@ -14,15 +13,15 @@ from connectors.leadlex.envelope import Meta, listed, single
 from connectors.leadlex.options import LeadlexOptions
 from connectors.leadlex.quota import Quota
 from connectors.pacing import Timing
+from connectors.single_reads import GONE, askable, shown
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Entry, Found, Record, Spoiled
+from connectors.source import Absent, Account, Entry, Found, Record
 from connectors.times import instant
 from connectors.transport import Answer, Ask, Transport, base_url, header_value
 
 T = TypeVar("T")
 
 KIND = "deals"
-GONE = (404, 410)
 UNEDITED = "0"
 """The version of a deal whose `updated_date` is null.
 
@@ -108,21 +107,11 @@ class Lists:
 
     def one(self, deal_id: str) -> Found | Absent:
         """One deal; only 404 and 410 prove absence, whatever their code says (section 5)."""
-        if not deal_id.strip(" ./"):
-            raise Unintelligible(f"{deal_id[:20]!r} is no id to ask for: LeadLex would answer with the whole list")
-
-        def read(answer: Answer) -> Found | Absent:
-            if answer.status != 200:
-                return Absent(answer.status in GONE, str(answer.status), answer.requested_at)
-            record = self._slicer.record(single(answer.body), not_after=answer.trusted_until)
-            if isinstance(record, Spoiled):
-                raise Unintelligible(record.message)
-            if record.source_id != deal_id:
-                raise Unintelligible("the deal that came bears another id than the one asked for")
-            return Found(_versioned(record, _dates(record.raw)), answer.requested_at)
-
-        path = f"/v1/deals/{quote(deal_id, safe='')}"
-        return self.ask(Ask(path=path, accept=frozenset((400, *GONE))), read)
+        asked = Ask(path=f"/v1/deals/{askable(deal_id)}", accept=GONE | {400})
+        answer = self.ask(asked, lambda answer: shown(answer, self._slicer, asked=deal_id, raw=single))
+        if isinstance(answer, Absent):
+            return answer
+        return Found(_versioned(answer.record, _dates(answer.record.raw)), answer.requested_at)
 
     def users(self) -> Iterator[Sequence[Entry]]:
         """Everyone in the workspace; the list has no pages. Whoever has left is missing (section 9)."""

@@ -11,8 +11,8 @@ from connectors.faults import Denied, Fault, Refused
 from connectors.findings import of_clocks, of_fault, of_spoiled
 from connectors.monaco.lists import KIND, Listed, Lists, Which
 from connectors.monaco.schema import Schema
-from connectors.monaco.single import said
 from connectors.source import Absent, Finding, Record
+from connectors.whole_rows import said_by
 from deals.money import AmountUnit, currency_code, exponent, minor_units
 
 _FIRST_PAGE = 100
@@ -113,7 +113,7 @@ def _changes(lists: Lists, schema: Schema | None, listed: Listed) -> Finding:
         message = f"incremental is {wanted!r}, but Monaco does not {wanted} by updated_at; set it to 'auto'"
         return Finding("changes", False, message, "misconfigured")
     way = next(way for way in ways if ways[way]) if wanted == "auto" else wanted
-    if way != "scan" and any("updated_at" not in said(record) for record in listed.rows.records):
+    if way != "scan" and any("updated_at" not in said_by(record.raw) for record in listed.rows.records):
         return Finding("changes", True, "rows without updated_at were seen, so each pull reads everything")
     meaning = {
         "filter": f"a pull filters on updated_at ({bound})",
@@ -140,7 +140,7 @@ def _stages(lists: Lists, schema: Schema) -> Finding:
 
 def _fullness(row: Record) -> tuple[bool, int]:
     """A closed opportunity has the most to show: an open one lacks what the published single read leaves out."""
-    keys = said(row)
+    keys = said_by(row.raw)
     return "actual_close_date" in keys, len(keys)
 
 
@@ -149,7 +149,7 @@ def _single(lists: Lists, row: Record) -> Finding:
     if isinstance(answer, Absent):
         message = f"the list shows an opportunity that a single read answers {answer.answer}; is it being deleted?"
         return Finding("single reads", answer.proof, message, None if answer.proof else "refused")
-    if thinner := sorted(said(row) - said(answer.record)):
+    if thinner := sorted(said_by(row.raw) - said_by(answer.record.raw)):
         message = f"a single read leaves out {', '.join(thinner)[:200]}, so the list is asked for each as well"
         return Finding("single reads", True, message)
     return Finding("single reads", True, "a single read shows as much as the list")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -16,13 +15,13 @@ from connectors.monaco.budget import Budget
 from connectors.monaco.options import MonacoOptions
 from connectors.monaco.schema import Schema
 from connectors.pacing import Timing
+from connectors.single_reads import GONE, askable, shown
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Found, Spoiled
+from connectors.source import Absent, Account, Found
 from connectors.times import instant
 from connectors.transport import Answer, Ask, Transport, base_url, header_value
 
 KIND = "opportunities"
-GONE = (404, 410)
 OLDEST_FIRST = "created_at"
 _REDIRECTS = frozenset({307, 308})
 _MOST_REDIRECTS = 3
@@ -111,22 +110,12 @@ class Lists:
 
     def one(self, source_id: str) -> Found | Absent:
         """One opportunity by its id (section 4): 404 and 410 prove absence, 403 and 422 do not."""
-        if not source_id.strip(" ./"):
-            raise Unintelligible(f"{source_id[:20]!r} is no id to ask for")
-        slicer = self._slicers[KIND]
 
         def read(answer: Answer) -> Found | Absent:
-            if answer.status != 200:
-                return Absent(answer.status in GONE, str(answer.status), answer.requested_at)
-            record = slicer.record(opened(answer.body).rows("data"), not_after=answer.trusted_until)
-            if isinstance(record, Spoiled):
-                raise Unintelligible(record.message)
-            if record.source_id != source_id:
-                raise Unintelligible("the record that came bears another id than the one asked for")
-            return Found(record, answer.requested_at)
+            return shown(answer, self._slicers[KIND], asked=source_id, raw=lambda body: opened(body).rows("data"))
 
-        path = f"/{KIND}/{quote(source_id, safe='')}"
-        return self._ask(f"/{KIND}/*", Ask(path=path, accept=frozenset({403, 422, *GONE})), read)
+        path = f"/{KIND}/{askable(source_id)}"
+        return self._ask(f"/{KIND}/*", Ask(path=path, accept=GONE | {403, 422}), read)
 
     def schema(self, entity: str = KIND, *, hidden: frozenset[int] = frozenset({403})) -> Schema | None:
         """The schema of an entity, under its plural name or its singular one; None when there is none to be read.
@@ -137,7 +126,7 @@ class Lists:
         def read(answer: Answer) -> Schema | None:
             return Schema.read(answer.body) if answer.status == 200 else None
 
-        accept = frozenset({422, *GONE}) | hidden
+        accept = GONE | {422} | hidden
         for name in (entity, _SINGULAR[entity]):
             path = f"/schemas/{name}"
             if (schema := self._ask(path, Ask(path=path, accept=accept), read)) is not None:

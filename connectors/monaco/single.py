@@ -11,9 +11,9 @@ from connectors.monaco.fields import Schemas
 from connectors.monaco.lists import Lists, NotOffered, Which
 from connectors.monaco.schema import CUSTOM
 from connectors.source import Absent, Found, Known, Record
+from connectors.whole_rows import fields_of, said_by
 
 _NAMESAKES = 100
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Singles:
@@ -42,7 +42,7 @@ class Singles:
         answer = self._lists.one(source_id)
         if isinstance(answer, Absent):
             return answer
-        shown = said(answer.record)
+        shown = said_by(answer.record.raw)
         self._proven |= shown
         if self._claimed - self._proven:
             answer = self._as_listed(answer, now)
@@ -57,7 +57,7 @@ class Singles:
             if (found := self._looked_up(single, Which("-created_at"))) is not None:
                 return found
             raise Unintelligible("a single read may show less than the list does, and the list does not show it yet")
-        if self._left_out or self._claimed & (said(before) - said(single.record)):
+        if self._left_out or self._claimed & (said_by(before.raw) - said_by(single.record.raw)):
             raise Unintelligible("a single read shows less than the list does, and the list does not show it yet")
         return single
 
@@ -71,7 +71,7 @@ class Singles:
         row = next((row for row in listed.rows.records if row.source_id == single.record.source_id), None)
         if row is None:
             return None
-        if not self._claimed & (said(row) - said(single.record)):
+        if not self._claimed & (said_by(row.raw) - said_by(single.record.raw)):
             return single
         self._left_out = True
         return Found(row, listed.answer.requested_at)
@@ -86,18 +86,9 @@ class Singles:
         yield Which("-updated_at")
 
 
-def said(record: Record) -> frozenset[str]:
-    """The keys of a record that say something; null says as little as absence does."""
-    try:
-        fields = _object.decode(record.raw)
-    except msgspec.DecodeError:
-        return frozenset()
-    return frozenset(key for key, value in fields.items() if bytes(value) != b"null")
-
-
 def text(record: Record, key: str) -> str | None:
     """The text under a key; None when there is none."""
     try:
-        return msgspec.json.decode(_object.decode(record.raw)[key], type=str)
+        return msgspec.json.decode(fields_of(record.raw)[key], type=str)
     except (KeyError, msgspec.DecodeError):
         return None

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 from typing import NamedTuple
-from urllib.parse import quote
 
-from connectors.faults import Unintelligible
 from connectors.pacing import Timing
 from connectors.paging import Fetched
 from connectors.planhat.cursor import Kind
 from connectors.planhat.options import PlanhatOptions
+from connectors.single_reads import GONE, askable, shown
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Found, Spoiled
+from connectors.source import Absent, Account, Found
 from connectors.transport import Answer, Ask, Transport, base_url, header_value
 
 KINDS: tuple[Kind, ...] = ("deals", "opportunities")
-GONE = (404, 410)
 _PROBED = 50
 _NEEDED = frozenset({"_id", "updatedAt"})
 _PREFIXES = ("extid-", "srcid-")
@@ -82,24 +80,14 @@ class Lists:
         Only 404 and 410 prove anything.
         """
         prefix = next((prefix for prefix in _PREFIXES if key.startswith(prefix)), "")
-        if not key.removeprefix(prefix).strip(" ./"):
-            raise Unintelligible(f"{key[:20]!r} is no id to ask for: Planhat would answer with the whole list")
-        slicer = self._slicers[kind]
+        path = f"/{kind}/{prefix}{askable(key.removeprefix(prefix))}"
 
         def read(answer: Answer) -> Found | Absent:
-            if answer.status != 200:
-                return Absent(answer.status in GONE, str(answer.status), answer.requested_at)
-            if answer.body.strip() in (b"null", b"{}"):
+            if answer.status == 200 and answer.body.strip() in (b"null", b"{}"):
                 return Absent(False, f"200 with {answer.body.strip().decode()}", answer.requested_at)
-            record = slicer.record(answer.body, not_after=answer.trusted_until)
-            if isinstance(record, Spoiled):
-                raise Unintelligible(record.message)
-            if not prefix and record.source_id != key:
-                raise Unintelligible("the record that came bears another _id than the one asked for")
-            return Found(record, answer.requested_at)
+            return shown(answer, self._slicers[kind], asked=None if prefix else key)
 
-        path = f"/{kind}/{prefix}{quote(key.removeprefix(prefix), safe='')}"
-        return self.transport.ask(Ask(path=path, accept=frozenset((400, 403, *GONE))), read)
+        return self.transport.ask(Ask(path=path, accept=GONE | {400, 403}), read)
 
 
 def connect(account: Account, options: PlanhatOptions, timing: Timing | None = None) -> Transport:

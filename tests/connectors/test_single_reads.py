@@ -1,14 +1,17 @@
-"""Rows read by themselves: one that cannot be read is spoiled, several in a row are the source's own trouble."""
+"""Single reads: what may be asked for, what an answer proves; and rows read by themselves, one of which may be spoiled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from connectors.faults import Denied, Fault, RateLimited, Refused, Unavailable, Unintelligible
-from connectors.single_reads import NOT_READ, SingleReads
+from connectors.single_reads import NOT_READ, SingleReads, askable, shown
+from connectors.slicing import Slicer
 from connectors.source import Absent, Found, Record, Spoiled
+from connectors.transport import Answer
 
 AT = "2026-03-02T08:00:00.000Z"
 ROW = Record("one", "1", b'{"id":"one"}', "deals")
@@ -27,6 +30,55 @@ def reads(*answers: Found | Absent | Fault) -> SingleReads:
         return answer
 
     return SingleReads(one)
+
+
+SLICER = Slicer("deals", id_key="id", version_key="at")
+
+
+def answered(body: bytes, status: int = 200) -> Answer:
+    return Answer(status, httpx.Headers(), body, AT, 1.0)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", ".", "..", "/", "./", " ../ "])
+def test_an_id_that_leaves_nothing_of_a_path_is_never_asked_for(nothing: str):
+    with pytest.raises(Unintelligible, match="whole list"):
+        askable(nothing)
+
+
+@pytest.mark.parametrize(
+    ("source_id", "segment"), [("a1", "a1"), ("a/b?c", "a%2Fb%3Fc"), ("ä", "%C3%A4"), ("..a", "..a")]
+)
+def test_an_id_stays_within_its_part_of_the_path(source_id: str, segment: str):
+    assert askable(source_id) == segment
+
+
+@pytest.mark.parametrize(("status", "proof"), [(404, True), (410, True), (400, False), (403, False), (422, False)])
+def test_only_a_404_and_a_410_prove_that_there_is_no_such_record(status: int, proof: bool):
+    assert shown(answered(b"", status), SLICER, asked="one") == Absent(proof, str(status), AT)
+
+
+def test_the_record_is_found_wherever_the_source_wraps_it():
+    inner = b'{"id":"one","at":"2026-03-02T07:00:00.000Z"}'
+    found = shown(answered(b"[" + inner + b"]"), SLICER, asked="one", raw=lambda body: body[1:-1])
+    assert found == Found(Record("one", "2026-03-02T07:00:00.000Z", inner, "deals"), AT)
+
+
+def test_a_stamp_of_a_far_future_is_not_trusted():
+    found = shown(answered(b'{"id":"one","at":"2099-01-01T00:00:00.000Z"}'), SLICER, asked="one")
+    assert isinstance(found, Found)
+    assert found.record.version is None
+
+
+@pytest.mark.parametrize("body", [b'{"id":"other"}', b'{"at":"1"}', b"[]", b"null", b"<html>", b""])
+def test_another_record_or_none_that_can_be_read_proves_nothing(body: bytes):
+    with pytest.raises(Unintelligible):
+        shown(answered(body), SLICER, asked="one")
+
+
+def test_a_record_that_was_asked_for_by_another_key_bears_an_id_of_its_own():
+    found = shown(answered(b'{"id":"other"}'), SLICER, asked=None)
+    assert isinstance(found, Found)
+    assert found.record.source_id == "other"
 
 
 @pytest.mark.parametrize("fault", [Unavailable("away"), Unintelligible("nonsense"), Denied("not yours")])

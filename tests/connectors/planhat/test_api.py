@@ -442,7 +442,7 @@ def test_an_empty_id_is_never_asked_for(empty: str):
     ("body", "words"),
     [
         (b'[{"_id":"x"}]', "a list; an object was expected"),
-        (b'{"_id":"another"}', "another _id than the one asked for"),
+        (b'{"_id":"another"}', "another id than the one asked for"),
         (b'{"name":"x"}', "no _id"),
         (b'{"_id":"x","a":NaN}', "not JSON"),
         (b"", "empty body"),
