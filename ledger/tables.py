@@ -7,9 +7,7 @@ domain event (see migrations/).
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table
-
-from ledger.collation import TEXT
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
 
 metadata = MetaData()
 
@@ -19,13 +17,13 @@ VERSION_TABLE = "ledger_alembic_version"
 source_events = Table(
     "ledger_source_events",
     metadata,
-    Column("id", TEXT, primary_key=True),
-    Column("org_id", TEXT, nullable=False),
-    Column("source", TEXT, nullable=False),
-    Column("external_id", TEXT, nullable=False),
-    Column("dedup_key", TEXT, nullable=False),
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("dedup_key", Text, nullable=False),
     Column("raw_body", LargeBinary, nullable=False),
-    Column("received_at", TEXT, nullable=False),
+    Column("received_at", Text, nullable=False),
     Index("ledger_source_events_key", "org_id", "dedup_key", unique=True),
 )
 """Append-only. Each event as it came in; `dedup_key` is unique in its org for ever."""
@@ -33,14 +31,14 @@ source_events = Table(
 domain_events = Table(
     "ledger_domain_events",
     metadata,
-    Column("org_id", TEXT, nullable=False),
+    Column("org_id", Text, nullable=False),
     Column("sequence", BigInteger, nullable=False),
-    Column("id", TEXT, nullable=False),
-    Column("source_event_id", TEXT, nullable=False),
-    Column("deal_id", TEXT, nullable=False),
-    Column("event_type", TEXT, nullable=False),
-    Column("state", TEXT, nullable=False),
-    Column("occurred_at", TEXT, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("source_event_id", Text, nullable=False),
+    Column("deal_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("occurred_at", Text, nullable=False),
     Column("source_hash", LargeBinary, nullable=False),
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
@@ -52,14 +50,14 @@ domain_events = Table(
 deals = Table(
     "ledger_deals",
     metadata,
-    Column("id", TEXT, primary_key=True),
-    Column("org_id", TEXT, nullable=False),
-    Column("source", TEXT, nullable=False),
-    Column("external_id", TEXT, nullable=False),
-    Column("state", TEXT, nullable=False),
-    Column("last_event_at", TEXT, nullable=False),
-    Column("updated_at", TEXT, nullable=False),
-    Column("deleted_at", TEXT),
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("last_event_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Column("deleted_at", Text),
     Column("last_sequence", BigInteger, nullable=False),
     Index("ledger_deals_newest", "org_id", "last_sequence"),
 )
@@ -68,16 +66,16 @@ deals = Table(
 api_keys = Table(
     "ledger_api_keys",
     metadata,
-    Column("key_id", TEXT, primary_key=True),
-    Column("org_id", TEXT, nullable=False),
-    Column("name", TEXT, nullable=False),
-    Column("prefix", TEXT, nullable=False),
-    Column("sha256", TEXT, nullable=False, unique=True),
-    Column("scopes", TEXT, nullable=False),
+    Column("key_id", Text, primary_key=True),
+    Column("org_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),
     Column("rpm", Integer, nullable=False),
-    Column("created_at", TEXT, nullable=False),
-    Column("revoked_at", TEXT),
-    Column("last_used_at", TEXT),
+    Column("created_at", Text, nullable=False),
+    Column("revoked_at", Text),
+    Column("last_used_at", Text),
 )
 """Keys of the HTTP service; only their digest is kept. `scopes` are separated by a space, `rpm` counts per minute."""
 
@@ -85,11 +83,11 @@ audit = Table(
     "ledger_audit",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("key_id", TEXT, nullable=False),
-    Column("action", TEXT, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("action", Text, nullable=False),
     Column("status", Integer, nullable=False),
     Column("calls", Integer, nullable=False),
-    Column("at", TEXT, nullable=False),
+    Column("at", Text, nullable=False),
     Index("ledger_audit_key", "key_id", "id"),
     Index("ledger_audit_calls", "key_id", "action", "status", "at"),
 )
@@ -99,7 +97,7 @@ audit = Table(
 budgets = Table(
     "ledger_budgets",
     metadata,
-    Column("name", TEXT, primary_key=True),
-    Column("state", TEXT, nullable=False),
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
 )
 """What may still be asked of a ledger elsewhere, one row a key (see `ledger.window`); `name` is a digest."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, Text
 
-from ledger.collation import TEXT
 from pipeline.store.tables import metadata
 
 backfills = Table(
@@ -12,13 +11,13 @@ backfills = Table(
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("connection_id", Integer, nullable=False),
-    Column("state", TEXT, nullable=False),
-    Column("reason", TEXT),
-    Column("since", TEXT),
-    Column("until", TEXT),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("since", Text),
+    Column("until", Text),
     Column("laid_out", Boolean, nullable=False),
-    Column("due_at", TEXT, nullable=False),
-    Column("resumed_at", TEXT, nullable=False),
+    Column("due_at", Text, nullable=False),
+    Column("resumed_at", Text, nullable=False),
     Index("backfills_connection", "connection_id", "state"),
 )
 """`id` is that of its run. `state`: planned, running, paused, cancelled, failed, done; `reason` says why it stands
@@ -30,20 +29,20 @@ backfill_chunks = Table(
     metadata,
     Column("backfill_id", BigInteger, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("label", TEXT, nullable=False),
-    Column("place", TEXT, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("place", Text, nullable=False),
     Column("expects", BigInteger),
-    Column("state", TEXT, nullable=False),
-    Column("reason", TEXT),
-    Column("cursor", TEXT),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("cursor", Text),
     Column("attempts", Integer, nullable=False),
     Column("worked_ms", BigInteger, nullable=False),
     *(
         Column(name, BigInteger, nullable=False)
         for name in ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events")
     ),
-    Column("moved_at", TEXT),
-    Column("expectation", TEXT),
+    Column("moved_at", Text),
+    Column("expectation", Text),
     PrimaryKeyConstraint("backfill_id", "number"),
 )
 """`state`: pending, done, failed (`reason` says why). `place` is the part of the source, `cursor` how far it was read,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Table, Text
 
-from ledger.collation import TEXT
 from pipeline.store.tables import metadata
 
 budgets = Table(
     "budgets",
     metadata,
-    Column("account", TEXT, primary_key=True),
-    Column("state", TEXT, nullable=False),
+    Column("account", Text, primary_key=True),
+    Column("state", Text, nullable=False),
 )
 """What is spent of each source account's requests, as JSON (see `connectors.spending.Spending`)."""

@@ -97,9 +97,8 @@ def met(tx: Connection, row: IncidentRow, *, after: Lane, limit: int) -> list[Me
     """The events of an incident beyond `after`, by their places: publishers take turns, so no other run's are among
     those that were settled between its first and its latest."""
     place = (receipts.c.connection_id, receipts.c.source_id, receipts.c.revision)
-    at = receipts.c.settled_at  # in two comparisons: PostgreSQL takes no collation behind BETWEEN
-    of_it = (receipts.c.outcome == row.outcome, at >= row.since, at <= row.latest)
-    found = select(*place, receipts.c.domain_event_id, at).where(*of_it, tuple_(*place) > after)
+    of_it = receipts.c.outcome == row.outcome, receipts.c.settled_at.between(row.since, row.latest)
+    found = select(*place, receipts.c.domain_event_id, receipts.c.settled_at).where(*of_it, tuple_(*place) > after)
     return [Met((one[0], one[1], one[2]), one[3], one[4]) for one in tx.execute(found.order_by(*place).limit(limit))]
 
 

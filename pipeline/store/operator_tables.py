@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, text
+from sqlalchemy import BigInteger, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, text
 
-from ledger.collation import TEXT
 from pipeline.store.tables import metadata
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
@@ -13,9 +12,9 @@ pauses = Table(
     "pauses",
     metadata,
     Column("connection_id", Integer, primary_key=True, autoincrement=False),
-    Column("since", TEXT, nullable=False),
-    Column("who", TEXT, nullable=False),
-    Column("reason", TEXT),
+    Column("since", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text),
 )
 """Connections that a person has told us not to read by ourselves."""
 
@@ -23,8 +22,8 @@ asked = Table(
     "asked_runs",
     metadata,
     Column("connection_id", Integer, nullable=False),
-    Column("verb", TEXT, nullable=False),
-    Column("asked_at", TEXT, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
     PrimaryKeyConstraint("connection_id", "verb"),
 )
 """Runs that a person wants now. One of that verb that begins later is the answer: no row is ever taken away."""
@@ -35,12 +34,12 @@ held_sets = Table(
     Column("id", _Id, primary_key=True),
     Column("connection_id", Integer, nullable=False),
     Column("run_id", BigInteger, nullable=False),
-    Column("reason", TEXT, nullable=False),
-    Column("since", TEXT, nullable=False),
-    Column("state", TEXT, nullable=False),
-    Column("decided_at", TEXT),
-    Column("decided_by", TEXT),
-    Column("note", TEXT),
+    Column("reason", Text, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_at", Text),
+    Column("decided_by", Text),
+    Column("note", Text),
     Index("held_sets_open", "connection_id", sqlite_where=text("state = 'held'"),
           postgresql_where=text("state = 'held'")),
 )  # fmt: skip
@@ -50,7 +49,7 @@ held_events = Table(
     "held_events",
     metadata,
     Column("connection_id", Integer, nullable=False),
-    Column("source_id", TEXT, nullable=False),
+    Column("source_id", Text, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("set_id", BigInteger, nullable=False),
     PrimaryKeyConstraint("connection_id", "source_id", "revision"),
@@ -63,17 +62,17 @@ incidents = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     Column("run_id", BigInteger),
-    Column("outcome", TEXT, nullable=False),
+    Column("outcome", Text, nullable=False),
     Column("events", Integer, nullable=False),
-    Column("since", TEXT, nullable=False),
-    Column("latest", TEXT, nullable=False),
+    Column("since", Text, nullable=False),
+    Column("latest", Text, nullable=False),
     Column("connection_id", Integer, nullable=False),
-    Column("source_id", TEXT, nullable=False),
-    Column("domain_event_id", TEXT, nullable=False),
-    Column("state", TEXT, nullable=False),
-    Column("decided_at", TEXT),
-    Column("decided_by", TEXT),
-    Column("note", TEXT),
+    Column("source_id", Text, nullable=False),
+    Column("domain_event_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_at", Text),
+    Column("decided_by", Text),
+    Column("note", Text),
     Index("incidents_open", "run_id", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
 )
 """Events of one run for which the ledger had an answer that is no retry of ours. `state`: open, acknowledged.
@@ -84,12 +83,12 @@ audits = Table(
     "audits",
     metadata,
     Column("id", _Id, primary_key=True),
-    Column("at", TEXT, nullable=False),
-    Column("who", TEXT, nullable=False),
-    Column("action", TEXT, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
     Column("connection_id", Integer),
-    Column("target", TEXT),
-    Column("reason", TEXT),
-    Column("outcome", TEXT, nullable=False),
+    Column("target", Text),
+    Column("reason", Text),
+    Column("outcome", Text, nullable=False),
 )
 """What people did, one row an action, committed together with it and never changed."""

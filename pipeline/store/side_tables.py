@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table, Text
 
-from ledger.collation import TEXT
 from pipeline.store.tables import metadata
 
 
 def of_every_side() -> list[Column[Any]]:
     """The columns of every side, in their order; what is counted under what is kept beside each state."""
     return [
-        Column("source_id", TEXT, primary_key=True),
-        Column("state", TEXT),
+        Column("source_id", Text, primary_key=True),
+        Column("state", Text),
         Column("alive", Boolean, nullable=False),
-        Column("month", TEXT, nullable=False),
+        Column("month", Text, nullable=False),
         Column("bucket", Integer, nullable=False),
         *(Column(name, BigInteger, nullable=False) for name in ("d0", "d1", "d2")),
-        *(Column(name, TEXT, nullable=False) for name in ("currency", "stage", "owner")),
+        *(Column(name, Text, nullable=False) for name in ("currency", "stage", "owner")),
         *(Column(name, BigInteger, nullable=False) for name in ("a0", "a1", "a2")),
     ]
 
@@ -28,9 +27,9 @@ def of_the_source() -> list[Column[Any]]:
     """The columns that only the source's side has."""
     return [
         *(Column(name, Boolean, nullable=False) for name in ("readable", "deleted")),
-        Column("kind", TEXT, nullable=False),
-        Column("version", TEXT),
-        Column("observed_at", TEXT, nullable=False),
+        Column("kind", Text, nullable=False),
+        Column("version", Text),
+        Column("observed_at", Text, nullable=False),
         Column("raw_digest", LargeBinary, nullable=False),
         Column("raw", LargeBinary),
     ]

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sqlalchemy import Boolean, Column, Connection, MetaData, Table, delete, func, select, text
+from sqlalchemy import Boolean, Column, Connection, MetaData, Table, Text, delete, func, select, text
 
 from connectors.source import Record
 from deals.identity import decode_json, digest
 from ledger import bulk
-from ledger.collation import TEXT
 from pipeline.compare import Face, Held, Read, Sight, face
 from pipeline.store.session import Store, translated
 from pipeline.store.side_tables import of_every_side, of_the_source, source_sides
@@ -40,12 +39,12 @@ def _side(name: str, *more: Column[Any]) -> Table:
 
 projection = _side(
     "projection_side",
-    *(Column(name, TEXT) for name in ("version", "observed_at")),
+    *(Column(name, Text) for name in ("version", "observed_at")),
     *(Column(name, Boolean) for name in ("waits", "moved", "remap", "hinted")),
 )
-ledger = _side("ledger_side", Column("deal_id", TEXT))
+ledger = _side("ledger_side", Column("deal_id", Text))
 
-_suspects = Table("suspects", _temporary, Column("source_id", TEXT, primary_key=True), prefixes=["TEMPORARY"])
+_suspects = Table("suspects", _temporary, Column("source_id", Text, primary_key=True), prefixes=["TEMPORARY"])
 
 
 class Group(NamedTuple):
