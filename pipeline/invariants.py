@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, exists, func, select, text
@@ -13,6 +14,7 @@ from deals.identity import canonical, decode_json
 from deals.state import STANDARD
 from ledger import bulk
 from ledger.port import LedgerDeal, LedgerFault
+from pipeline.renamed import told_under_two_names
 from pipeline.store import connections, incidents, outbox
 from pipeline.store.held import DISCARDED
 from pipeline.store.session import now
@@ -35,7 +37,10 @@ class Check:
 def doctor(app: App) -> list[Check]:
     """Every invariant that production data can be asked about."""
     found = [_asked(app, name, question) for name, question in _QUESTIONS.items()]
-    return [*found, projection_is_ledger(app)]
+    renamed = _asked(
+        app, "7 a deal is told of by one connection", partial(told_under_two_names, app.settings.connections)
+    )
+    return [*found, renamed, projection_is_ledger(app)]
 
 
 def projection_is_ledger(app: App) -> Check:
