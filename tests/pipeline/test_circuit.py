@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,7 +15,8 @@ from pipeline.held import discard_held, list_held, release_held
 from pipeline.invariants import doctor
 from pipeline.publish import publish
 from pipeline.pull import pull
-from pipeline.summary import Summary
+from pipeline.run import running
+from pipeline.summary import Summary, silent
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.delivering import WEBHOOK, deliver, saying
@@ -153,6 +155,24 @@ def test_deals_that_came_within_the_day_lived_in_it(open_world: Callable[..., Ap
     assert publish(app).published == 20 + 8 + 100 + 4
     told_gone(app, crm, crm.ids()[:1])
     assert (publish(app).published, len(list_held(app))) == (0, 1)
+
+
+def test_runs_that_delete_at_the_same_time_count_together(published: App, crm: PlanhatSimulator):
+    ids, together = crm.ids(), threading.Barrier(2)
+
+    def buries(gone: Sequence[str]) -> None:
+        with running(published, NAME, "fetch", progress=silent, exclusive=False) as run:
+            for one in gone:
+                together.wait(timeout=30)
+                run.bury(one, published.store.now())
+
+    workers = [threading.Thread(target=buries, args=(ids[place : place + 4],)) for place in (0, 4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    (one,) = list_held(published)
+    assert (one["events"], publish(published).published) == (8, 0)
 
 
 def test_the_days_set_is_discarded_as_any_other(published: App, crm: PlanhatSimulator):
