@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
-from edge.cli.exits import BUG, BUSY, CONFIGURATION, PARKED, REFUSED, UNAVAILABLE, USAGE, code_of, told
+from edge.exits import BUG, BUSY, CONFIGURATION, PARKED, REFUSED, UNAVAILABLE, USAGE, code_of, told
 from pipeline.redaction import escaped, scrub
 
 STATUS = {USAGE: 404, CONFIGURATION: 500, REFUSED: 502, PARKED: 409, UNAVAILABLE: 503, BUSY: 409}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli.exits import DONE, PARKED, USAGE, Failed
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, Limit, NoWait, OfConnection, Quiet, Why
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import counted, expectation, left, summary_line
+from edge.exits import DONE, PARKED, USAGE, Failed
+from edge.words import counted, expectation, left, summary_line
 
 if TYPE_CHECKING:
     from pipeline.backfill_report import Outcome, Standing, Watch

@@ -10,7 +10,7 @@ import typer
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, ConnectionName, Json, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment
+from edge.words import moment
 
 group = typer.Typer(no_args_is_help=True, help="How far a connection has been read.")
 

@@ -8,7 +8,7 @@ import typer
 
 from edge.cli.options import Config, ExternalId, Json, Limit, OfConnection, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment, money, shown
+from edge.words import moment, money, shown
 
 group = typer.Typer(no_args_is_help=True, help="The deals as we know them.")
 app = typer.Typer()

@@ -9,7 +9,7 @@ import typer
 
 from edge.cli.options import Config, Json, Limit, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment
+from edge.words import moment
 
 group = typer.Typer(no_args_is_help=True, help="Deliveries that wait, or that nobody can do anything with.")
 

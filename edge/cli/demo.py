@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.cli import parked
-from edge.cli.exits import DONE, INTEGRITY
 from edge.cli.options import Config, Json, Quiet
 from edge.cli.terminal import Terminal
+from edge.exits import DONE, INTEGRITY
 
 if TYPE_CHECKING:
     from pipeline.demo import Report
@@ -60,7 +60,7 @@ def demo(
 
 
 def _told(summary: Summary) -> str:
-    from edge.cli.words import counts, events
+    from edge.words import counts, events
 
     if summary.connection is None:
         return f"{summary.published:,} in the ledger"
@@ -69,7 +69,7 @@ def _told(summary: Summary) -> str:
 
 def _explain(terminal: Terminal, report: Report) -> None:
     """Where the four standard fields of one deal come from, and each of its events."""
-    from edge.cli.words import money, shown
+    from edge.words import money, shown
 
     explained = report.explained
     terminal.line(f"{explained['external_id']}, revision {explained['revision']}")
@@ -86,7 +86,7 @@ def _explain(terminal: Terminal, report: Report) -> None:
 
 
 def _show(terminal: Terminal, report: Report) -> None:
-    from edge.cli.words import money
+    from edge.words import money
 
     events = ", ".join(f"{number:,} {kind}" for kind, number in sorted(report.events.items()))
     terminal.line()

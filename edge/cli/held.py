@@ -9,7 +9,7 @@ import typer
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, Json, Limit, OfConnection, Quiet, Why
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment
+from edge.words import moment
 
 group = typer.Typer(no_args_is_help=True, help="Change sets that need a person.")
 

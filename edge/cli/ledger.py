@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli.exits import DONE, INTEGRITY, USAGE, Failed
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, Host, Json, Port, Quiet, Why
 from edge.cli.terminal import Terminal
+from edge.exits import DONE, INTEGRITY, USAGE, Failed
 
 group = typer.Typer(no_args_is_help=True, help="The embedded ledger.")
 keys = typer.Typer(no_args_is_help=True, help="Keys of the ledger's API.")

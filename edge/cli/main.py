@@ -32,8 +32,8 @@ from edge.cli import (
     setup,
     up,
 )
-from edge.cli.exits import BUG, INTERRUPTED, UNREAD, USAGE, code_of, told
 from edge.cli.terminal import Terminal, leave, open_nowhere
+from edge.exits import BUG, INTERRUPTED, UNREAD, USAGE, code_of, told
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary

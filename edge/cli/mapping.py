@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli.exits import CONFIGURATION, DONE, USAGE, Failed
 from edge.cli.options import Config, ConnectionName, Json, Limit, Quiet
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment, shown, sums
+from edge.exits import CONFIGURATION, DONE, USAGE, Failed
+from edge.words import moment, shown, sums
 
 if TYPE_CHECKING:
     from pipeline.mapping_preview import Preview

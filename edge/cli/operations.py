@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli.exits import DONE, FINDINGS, INTEGRITY, PARKED
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, ConnectionName, Json, Limit, OfConnection, Quiet, Why
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment
+from edge.exits import DONE, FINDINGS, INTEGRITY, PARKED
+from edge.words import moment
 
 app = typer.Typer()
 

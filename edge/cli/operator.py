@@ -6,7 +6,7 @@ import getpass
 import os
 from typing import TYPE_CHECKING
 
-from edge.cli.exits import USAGE, Failed
+from edge.exits import USAGE, Failed
 
 if TYPE_CHECKING:
     from pipeline.audit import Operator

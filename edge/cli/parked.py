@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from edge.cli.exits import DONE, PARKED, USAGE, Failed
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, Json, Limit, OfConnection, Quiet, Why
 from edge.cli.terminal import Terminal
-from edge.cli.words import moment, summary_line
+from edge.exits import DONE, PARKED, USAGE, Failed
+from edge.words import moment, summary_line
 
 group = typer.Typer(no_args_is_help=True, help="Records and events that need a person.")
 

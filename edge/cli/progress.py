@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from edge.cli.words import counts
+from edge.words import counts
 from pipeline.summary import Progress, Summary
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli.exits import DONE, INTEGRITY, PARKED
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, Quiet, Why
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import money, seconds, sums
+from edge.exits import DONE, INTEGRITY, PARKED
+from edge.words import money, seconds, sums
 
 if TYPE_CHECKING:
     from pipeline.reconcile import Reconciliation

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from edge.cli.exits import DONE, PARKED
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, Quiet, Why
 from edge.cli.reconcile import tell_differences
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import events, money, seconds
+from edge.exits import DONE, PARKED
+from edge.words import events, money, seconds
 
 app = typer.Typer()
 

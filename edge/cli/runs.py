@@ -10,7 +10,7 @@ import typer
 from edge.cli.operator import operator
 from edge.cli.options import As, Config, ConnectionName, GiveUpAfter, Json, NoWait, Quiet, Why
 from edge.cli.terminal import PATIENCE, Terminal
-from edge.cli.words import publish_line, summary_line
+from edge.words import publish_line, summary_line
 
 if TYPE_CHECKING:
     from pipeline.summary import Summary

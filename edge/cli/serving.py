@@ -13,8 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from edge.cli.exits import BUSY, INTERRUPTED, Failed
 from edge.cli.terminal import Terminal
+from edge.exits import BUSY, INTERRUPTED, Failed
 
 _GRACE_S = 10
 """Requests under way may end within this time."""

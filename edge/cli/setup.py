@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from edge.cli.exits import CONFIGURATION, USAGE, Failed
 from edge.cli.options import Config, Json, Quiet
 from edge.cli.terminal import Terminal
+from edge.exits import CONFIGURATION, USAGE, Failed
 
 app = typer.Typer()
 

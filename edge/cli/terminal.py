@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from edge.cli.exits import DONE, PARKED, UNAVAILABLE, UNREAD, USAGE, Failed
+from edge.exits import DONE, PARKED, UNAVAILABLE, UNREAD, USAGE, Failed
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -118,7 +118,7 @@ class Terminal:
 
     def fields(self, one: Mapping[str, object], *, whole: Collection[str] = ()) -> None:
         """Print one thing, a field a line; long values are cut, but for those of the fields named in `whole`."""
-        from edge.cli.words import shown
+        from edge.words import shown
 
         for name, value in one.items():
             self.line(f"{name.ljust(16)} {'-' if value is None else value if name in whole else shown(value)}")

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from connectors.faults import Fault
-from edge.cli.words import expectation, left, moment, money, shown, sums
 from edge.telling import Told, plainly, telling_of
+from edge.words import expectation, left, moment, money, shown, sums
 from ledger.port import LedgerFault
 from mappings.language import MappingError
 from pipeline.faults import PipelineFault

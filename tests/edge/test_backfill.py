@@ -9,7 +9,7 @@ import pytest
 
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Request, rate_limited, refused
-from edge.cli.words import left
+from edge.words import left
 from tests.edge.conftest import TOKEN, Cli
 
 SHAPE = {"id", "connection", "state", "since", "until", "chunks", "records", "rate", "eta_seconds"}

@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from connectors import faults as source
-from edge.cli.exits import FINDINGS, Failed, code_of, told
+from edge.exits import FINDINGS, Failed, code_of, told
 from ledger import port as ledger
 from mappings.language import MappingError
 from pipeline import faults as pipeline
@@ -28,6 +28,7 @@ CODES = [
     (source.RateLimited(retry_after_s=3), 6),
     (source.Unintelligible(), 6),
     (ledger.LedgerUnavailable(), 6),
+    (ledger.LedgerPaced(), 6),
     (pipeline.StoreUnavailable(), 6),
     (pipeline.Busy(), 7),
     (pipeline.StaleLease(), 7),

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from edge.cli.words import counted, counts, moment, money, publish_line, shown, summary_line, sums
+from edge.words import counted, counts, moment, money, publish_line, shown, summary_line, sums
 from pipeline.summary import Summary
 
 

@@ -1,4 +1,4 @@
-"""Exits: which fault ends a command with which code, and how a fault is told."""
+"""Exits: which fault ends a command with which code, and how a fault is told, there and over HTTP."""
 
 from __future__ import annotations
 

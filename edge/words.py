@@ -1,4 +1,4 @@
-"""Words: counts, money and times as a person reads them."""
+"""Words: counts, money and times as a person reads them, in a terminal and on a page."""
 
 from __future__ import annotations
 
