@@ -28,15 +28,15 @@ class Hint(msgspec.Struct, frozen=True):
 class Heard(msgspec.Struct, frozen=True):
     """What the body of a verified delivery says.
 
-    `event` is the vendor's word for what happened, at most 64 characters. `walk` asks for a pull instead of single
-    fetches: the delivery names no records, or so many that a walk costs fewer requests. `known` is False for events
+    `event` is the vendor's word for what happened, at most 64 characters. `pull` asks for a pull instead of single
+    fetches: the delivery names no records, or so many that a pull costs fewer requests. `known` is False for events
     that this source need not look at; they are acknowledged and counted. `workspace` is the tenant the delivery says
     it comes from. `said_at` is the time inside the signed body (ISO 8601, ms, Z).
     """
 
     event: str
     hints: tuple[Hint, ...] = ()
-    walk: bool = False
+    pull: bool = False
     known: bool = True
     workspace: str | None = None
     said_at: str | None = None

@@ -55,10 +55,10 @@ def heed(app: App, connection: str, *, progress: Progress = silent) -> Summary |
             return None
         if row.id not in hints.due(tx, now(tx)):
             return None
-    walked = _walk(app, row, progress)
+    pulled = _pull(app, row, progress)
     wanted = _taken(app, row.id)
     if not wanted:
-        return walked
+        return pulled
     with running(app, connection, "fetch", progress=progress, exclusive=False) as run:
         for left in reversed(range(ROUNDS)):
             _look_at(run, wanted)
@@ -66,8 +66,8 @@ def heed(app: App, connection: str, *, progress: Progress = silent) -> Summary |
             wanted = _taken(app, row.id) if left else []
             if not wanted:
                 break
-    if walked is not None:
-        run.summary.add(walked)
+    if pulled is not None:
+        run.summary.add(pulled)
     return run.summary
 
 
@@ -79,10 +79,10 @@ def needing(app: App) -> list[str]:
     return [row.name for row in rows if row.id in wanting and row.name in app.settings.connections]
 
 
-def _walk(app: App, row: ConnectionRow, progress: Progress) -> Summary | None:
+def _pull(app: App, row: ConnectionRow, progress: Progress) -> Summary | None:
     """Pull, where a delivery asked for it or where that costs fewer requests than to look at each record."""
     with app.store.write() as tx:
-        asked = hints.take(tx, row.id, now(tx), 1, walks=True)
+        asked = hints.take(tx, row.id, now(tx), 1, pulls=True)
     if not asked and not _cheaper(app, row):
         return None
     try:
@@ -113,7 +113,7 @@ def _taken(app: App, connection_id: int) -> list[Wanted]:
     """The next records to look at: those that have not been seen, since their hint, as the hint announced them."""
     while True:
         with app.store.write() as tx:
-            taken = hints.take(tx, connection_id, now(tx), RECORDS, walks=False)
+            taken = hints.take(tx, connection_id, now(tx), RECORDS, pulls=False)
             for poison in [one for one in taken if one.crashes >= CRASHES]:
                 _park(tx, connection_id, poison)
             wanted = [one for one in taken if one.crashes < CRASHES]

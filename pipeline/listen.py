@@ -13,7 +13,7 @@ from connectors.source import Source
 from deals.identity import external_id
 from pipeline.decode import decode
 from pipeline.store import connections, hints, inbox
-from pipeline.store.hints import WALK
+from pipeline.store.hints import PULL
 from pipeline.store.inbox import Settled, Told
 from pipeline.store.session import later, now
 from pipeline.wiring import App
@@ -32,7 +32,7 @@ _LONGEST_VERSION = 64
 class _Understood(NamedTuple):
     settled: Settled
     hints: tuple[Hint, ...] = ()
-    walk: bool = False
+    pull: bool = False
 
 
 def listen(app: App, connection: str) -> int:
@@ -59,11 +59,11 @@ def _some(app: App, connection: str, source: Source, prefix: str) -> int:
         at = now(tx)
         understood = [_understood(one, source, prefix) for one in told]
         asked = [hint for one in understood for hint in one.hints]
-        walks = [one for one in understood if one.walk]
+        pulls = [one for one in understood if one.pull]
         hints.want(tx, row.id, asked, at)
-        if walks:
-            unread = all(one.settled.state == "unreadable" for one in walks)
-            hints.want(tx, row.id, [Hint(WALK)], at, due_at=later(at, AFTER_NONSENSE) if unread else at)
+        if pulls:
+            unread = all(one.settled.state == "unreadable" for one in pulls)
+            hints.want(tx, row.id, [Hint(PULL)], at, due_at=later(at, AFTER_NONSENSE) if unread else at)
         inbox.settle(tx, [one.settled for one in understood], at)
     for one in understood:
         if one.settled.state == "unreadable":
@@ -77,14 +77,14 @@ def _understood(told: Told, source: Source, prefix: str) -> _Understood:
         decode(told.body)  # a body that two readers could read differently names nothing
         heard = source.webhooks.hear(told.body)
     except (ValueError, RecursionError) as error:
-        return _Understood(Settled(told.name, "unreadable", _line(str(error) or "nested too deep")), walk=True)
+        return _Understood(Settled(told.name, "unreadable", _line(str(error) or "nested too deep")), pull=True)
     if not heard.known:
         return _Understood(Settled(told.name, "unknown", _line(heard.event)))
     named = tuple(_sound(hint) for hint in heard.hints if _can_be_asked_for(hint.source_id, prefix))
     if len(named) < len(heard.hints):
         why = f"{len(heard.hints) - len(named)} of {len(heard.hints)} records bear an id that no record can have"
-        return _Understood(Settled(told.name, "unreadable", why), named, walk=True)
-    return _Understood(Settled(told.name, "heeded", _line(heard.event)), named, heard.walk or not named)
+        return _Understood(Settled(told.name, "unreadable", why), named, pull=True)
+    return _Understood(Settled(told.name, "heeded", _line(heard.event)), named, heard.pull or not named)
 
 
 def _can_be_asked_for(source_id: str, prefix: str) -> bool:

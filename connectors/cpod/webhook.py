@@ -46,7 +46,7 @@ def hear(body: bytes) -> Heard:
     payload = said.payload or _Payload()
     named = said.resourceId or said.resource_id or payload.id
     hints = (Hint(named, counted(payload.version), said.type == "deal.deleted"),) if named else ()
-    return Heard(event, hints, walk=not hints, workspace=workspace, said_at=said_at)
+    return Heard(event, hints, pull=not hints, workspace=workspace, said_at=said_at)
 
 
 WEBHOOKS = Webhooks(

@@ -45,7 +45,7 @@ def hear(body: bytes) -> Heard:
     if said.event in _BULK:
         ids = list(dict.fromkeys(_ids(_several(said.data))))
         if not 0 < len(ids) <= MANY or len(ids) < _count(said.data):
-            return Heard(event, walk=True, workspace=said.workspace_id, said_at=at)
+            return Heard(event, pull=True, workspace=said.workspace_id, said_at=at)
         return Heard(event, tuple(map(Hint, ids)), workspace=said.workspace_id, said_at=at)
     if said.event not in _SINGLE:
         return Heard(event, known=False, workspace=said.workspace_id, said_at=at)
@@ -54,7 +54,7 @@ def hear(body: bytes) -> Heard:
     ids = list(_ids([deal]))
     version = None if gone else instant(deal.get("updated_date")) if isinstance(deal, Mapping) else None
     hints = tuple(Hint(one, version, gone) for one in ids)
-    return Heard(event, hints, walk=not hints, workspace=said.workspace_id, said_at=at)
+    return Heard(event, hints, pull=not hints, workspace=said.workspace_id, said_at=at)
 
 
 def _deal(data: Any) -> Any:

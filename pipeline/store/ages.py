@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, func, select
 
 from ledger import bulk
-from pipeline.store.hints import WALK
+from pipeline.store.hints import PULL
 from pipeline.store.tables import connections, events, hints, inbox, outbox, runs
 
 
@@ -21,7 +21,7 @@ def deliveries(tx: Connection) -> dict[int, str]:
 def hinted(tx: Connection) -> dict[int, str]:
     """When that deal was announced, of those that were not looked at, which was announced before all others."""
     first = func.min(hints.c.hinted_at)
-    found = select(hints.c.connection_id, first).where(hints.c.source_id != WALK).group_by(hints.c.connection_id)
+    found = select(hints.c.connection_id, first).where(hints.c.source_id != PULL).group_by(hints.c.connection_id)
     return _by_number(tx, found)
 
 

@@ -15,7 +15,7 @@ from ledger import bulk
 from pipeline.store.session import later
 from pipeline.store.tables import hints
 
-WALK = ""
+PULL = ""
 """In the place of a source id: a pull is asked for."""
 
 HELD = timedelta(seconds=120)
@@ -65,8 +65,8 @@ def want(tx: Connection, connection_id: int, asked: Iterable[Hint], at: str, *, 
         )
 
 
-def take(tx: Connection, connection_id: int, at: str, limit: int, *, walks: bool) -> list[Wanted]:
-    """Records that are due (or with `walks`: the pull that is), the longest waiting first.
+def take(tx: Connection, connection_id: int, at: str, limit: int, *, pulls: bool) -> list[Wanted]:
+    """Records that are due (or with `pulls`: the pull that is), the longest waiting first.
 
     Nobody else is given them for a while. Two may come to look at one record all the same, when one of them is slow:
     that costs a request and nothing else. A record that may have crashed whoever looked is given out by itself, after
@@ -74,7 +74,7 @@ def take(tx: Connection, connection_id: int, at: str, limit: int, *, walks: bool
     """
     due = (
         select(*_COLUMNS)
-        .where(hints.c.connection_id == connection_id, hints.c.due_at <= at, (hints.c.source_id == WALK) == walks)
+        .where(hints.c.connection_id == connection_id, hints.c.due_at <= at, (hints.c.source_id == PULL) == pulls)
         .order_by(hints.c.crashes > 0, hints.c.due_at, hints.c.source_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -128,7 +128,7 @@ def due(tx: Connection, at: str) -> set[int]:
 
 def number_due(tx: Connection, connection_id: int, at: str) -> int:
     """How many records of a connection are to be looked at now."""
-    of_it = hints.c.connection_id == connection_id, hints.c.due_at <= at, hints.c.source_id != WALK
+    of_it = hints.c.connection_id == connection_id, hints.c.due_at <= at, hints.c.source_id != PULL
     found = select(func.count()).where(*of_it)
     return int(tx.execute(found).scalar_one())
 

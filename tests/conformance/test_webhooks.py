@@ -61,11 +61,11 @@ def test_each_kind_of_write_is_a_hint_at_its_deal(world: Worlds, source: Source)
         assert inbox.got, "nothing was sent"
         for heard in inbox.heard():
             assert heard.known
-            assert heard.walk or deal in {hint.source_id for hint in heard.hints}
+            assert heard.pull or deal in {hint.source_id for hint in heard.hints}
         inbox.got.clear()
         write()
     last = inbox.heard()
-    assert any(hint.deleted for heard in last for hint in heard.hints) or any(heard.walk for heard in last)
+    assert any(hint.deleted for heard in last for hint in heard.hints) or any(heard.pull for heard in last)
 
 
 @every_source

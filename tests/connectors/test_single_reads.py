@@ -1,4 +1,4 @@
-"""Single reads: what may be asked for, what an answer proves; and rows read by themselves, one of which may be spoiled."""
+"""Single reads: what may be asked for, what an answer proves; and rows read by themselves, which may be spoiled."""
 
 from __future__ import annotations
 

@@ -444,7 +444,7 @@ def test_a_hint_that_comes_while_its_deal_is_looked_at_is_looked_at_again(app: A
     deliver(app, saying(one))
     listen(app, NAME)
     with app.store.write() as tx:
-        [taken] = hints.take(tx, 1, now(tx), 10, walks=False)
+        [taken] = hints.take(tx, 1, now(tx), 10, pulls=False)
     deliver(app, saying(one, updated_at="2026-01-01T00:00:00.000Z"))
     listen(app, NAME)
     with app.store.write() as tx:
@@ -463,7 +463,7 @@ def test_of_several_hints_the_newest_version_and_any_delete_are_remembered(app: 
         deliver(app, saying("d", op, version))
         listen(app, NAME)
     with app.store.write() as tx:
-        [taken] = hints.take(tx, 1, now(tx), 10, walks=False)
+        [taken] = hints.take(tx, 1, now(tx), 10, pulls=False)
     assert (taken.version, taken.deleted) == ("2026-05-04T09:12:31.000Z", True)
 
 

@@ -24,7 +24,7 @@ def body(**changed: Any) -> bytes:
 def test_the_contracts_example_hints_at_the_deal_and_the_version_it_has():
     heard = hear(body())
     assert heard.hints == (Hint("deal_01J", "000000000007"),)
-    assert (heard.event, heard.known, heard.walk, heard.workspace) == ("deal.updated", True, False, "b2c3")
+    assert (heard.event, heard.known, heard.pull, heard.workspace) == ("deal.updated", True, False, "b2c3")
     assert heard.said_at == "2026-03-28T16:05:00.000Z"
 
 
@@ -44,7 +44,7 @@ def test_the_deal_may_be_named_in_the_payload_only_or_in_snake_case():
 
 def test_a_delivery_that_names_no_deal_asks_for_a_pull():
     heard = hear(b'{"type":"deal.updated"}')
-    assert (heard.hints, heard.walk) == ((), True)
+    assert (heard.hints, heard.pull) == ((), True)
 
 
 def test_events_of_other_resources_are_acknowledged_and_not_looked_at():

@@ -34,7 +34,7 @@ def body(event: str, data: Any, **others: Any) -> bytes:
 def test_an_update_names_the_deal_and_the_version_it_has(data: Any):
     heard = hear(body("deal.updated", data))
     assert heard.hints == (Hint("d1", "2026-05-04T09:12:30.000Z"),)
-    assert (heard.event, heard.known, heard.walk, heard.workspace) == ("deal.updated", True, False, "w1")
+    assert (heard.event, heard.known, heard.pull, heard.workspace) == ("deal.updated", True, False, "w1")
     assert heard.said_at == "2026-05-04T09:12:31.000Z"
 
 
@@ -53,7 +53,7 @@ def test_an_end_is_announced_in_three_shapes(data: Any):
 def test_a_bulk_event_names_its_deals_as_objects_or_as_ids(key: str, wrap: Any):
     heard = hear(body("deal.bulk_updated", {key: [wrap("d1"), wrap("d2"), wrap("d1")], "count": 2}))
     assert heard.hints == (Hint("d1"), Hint("d2"))
-    assert not heard.walk
+    assert not heard.pull
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_bulk_event_names_its_deals_as_objects_or_as_ids(key: str, wrap: Any):
 )
 def test_a_bulk_event_with_too_many_deals_or_too_few_asks_for_a_pull(data: Any):
     heard = hear(body("deal.bulk_updated", data))
-    assert (heard.walk, heard.hints) == (True, ())
+    assert (heard.pull, heard.hints) == (True, ())
 
 
 def test_twenty_deals_are_looked_at_one_by_one():
@@ -79,17 +79,17 @@ def test_twenty_deals_are_looked_at_one_by_one():
 @pytest.mark.parametrize("data", [{}, None, {"deal": {}}, {"deal": {"id": ""}}, {"deal": {"id": 7}}, {"id": "d" * 201}])
 def test_an_event_that_names_no_deal_asks_for_a_pull(data: Any):
     heard = hear(body("deal.updated", data))
-    assert (heard.walk, heard.hints, heard.known) == (True, (), True)
+    assert (heard.pull, heard.hints, heard.known) == (True, (), True)
 
 
 @pytest.mark.parametrize("event", ["contact.merged", "campaign.paused", "deal.exploded", "x" * 300])
 def test_events_that_are_none_of_ours_are_acknowledged(event: str):
     heard = hear(body(event, {"id": "d1"}))
-    assert (heard.known, heard.hints, heard.walk, heard.event) == (False, (), False, event[:64])
+    assert (heard.known, heard.hints, heard.pull, heard.event) == (False, (), False, event[:64])
 
 
 def test_the_end_of_an_import_asks_for_a_pull():
-    assert hear(body("import.completed", {"rows": 4})).walk
+    assert hear(body("import.completed", {"rows": 4})).pull
 
 
 @pytest.mark.parametrize(
