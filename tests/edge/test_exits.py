@@ -28,7 +28,7 @@ CODES = [
     (source.RateLimited(retry_after_s=3), 6),
     (source.Unintelligible(), 6),
     (ledger.LedgerUnavailable(), 6),
-    (ledger.LedgerPaced(), 6),
+    (ledger.LedgerPaced("in a minute", 60.0), 6),
     (pipeline.StoreUnavailable(), 6),
     (pipeline.Busy(), 7),
     (pipeline.StaleLease(), 7),
