@@ -52,6 +52,8 @@ def plan(lists: Lists, since: str | None, until: str | None) -> Iterator[ChunkPl
     first = 0 if since is None else marks.first(lambda created: created >= since)
     end = marks.total if until is None else marks.first(lambda created: created >= until)
     edges = list(range(first, end, chunk_rows(end - first, size)))
+    if not edges:
+        return
     starts = [marks.at(edge) for edge in edges]
     if any((one or "") > (other or "~") for one, other in pairwise(starts)):
         yield ChunkPlan(label_of(since, until), _told(_Part(low=since, high=until, ordered=False)), marks.total)

@@ -169,3 +169,14 @@ def test_a_day_that_is_used_up_is_waited_for_and_nothing_is_read_twice(tmp_path:
         assert (shares, shares[-1]) == (sorted(shares), 100)
         assert rows(app)["events"] == len(projected(app)) == 600
         assert standing(app, number).records < 700
+
+
+@pytest.mark.parametrize("year", ["2001", "2025"])
+@pytest.mark.parametrize("name", ["planhat", "monaco", "leadlex", "cpod"])
+def test_a_range_in_which_nothing_was_created_is_done_at_once(name: str, year: str, tmp_path: Path, sqlite_url: str):
+    """Before the first deal, and between two of them."""
+    crm = source(name).simulator(seed=3, deals=90)
+    options = {"plan": "org"} if name == "leadlex" else {"requests_per_minute": 100_000}
+    with world(tmp_path, sqlite_url, name, crm, **options) as app:
+        outcome = start(app, "eu", (f"{year}-10-03T00:00:01.000Z", f"{year}-10-03T00:00:02.000Z"))
+        assert (outcome.standing.state, outcome.summary.read) == ("done", 0)
