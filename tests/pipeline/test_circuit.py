@@ -117,6 +117,16 @@ def test_a_caution_that_came_to_little_counts_with_the_rest_of_the_day(published
     assert publish(published).published == 0
 
 
+def test_what_a_runs_own_set_holds_counts_for_no_day(published: App, crm: PlanhatSimulator):
+    ids = crm.ids()
+    for one in ids[:7]:
+        crm.delete(one)
+    sweep(published, NAME)
+    assert sweep(published, NAME).held == 7
+    assert told_gone(published, crm, ids[7:12]).held == 0
+    assert (publish(published).published, len(list_held(published))) == (5, 1)
+
+
 def test_once_a_person_has_decided_the_day_counts_anew(published: App, crm: PlanhatSimulator):
     ids = crm.ids()
     told_gone(published, crm, ids[:7])
