@@ -19,12 +19,12 @@ from mappings.outcome import Mapped
 from pipeline.apply import apply, bury, retell
 from pipeline.batch import Batch, Scope, Seen
 from pipeline.circuit import Circuit
-from pipeline.faults import Stopped, reason_of
+from pipeline.faults import SettingsError, Stopped, reason_of
 from pipeline.flags import told
 from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.readings import Readings, readings
-from pipeline.store import absences, checkpoints, connections, held, labels, leases, runs
+from pipeline.store import absences, checkpoints, connections, held, labels, leases, prefixes, runs
 from pipeline.store.leases import Lease
 from pipeline.store.session import Store, now
 from pipeline.summary import Counts, Progress, Summary
@@ -255,8 +255,19 @@ def _begin(store: Store, connected: Connected, kind: str, *, alone: bool) -> Sco
 
 
 def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) -> Scope:
-    """Whose records a run lands, and how they are read. The mapping in force is kept on its first use."""
+    """Whose records a run lands, and how they are read. The mapping in force is kept on its first use.
+
+    Raises `SettingsError` where the prefix was changed: each deal would be in the ledger twice, and be paid on twice.
+    """
     row = connections.enrol(tx, connected.name, connected.settings.source)
+    if (told_as := prefixes.told_otherwise(tx, row.id, connected.prefix)) is not None:
+        before = told_as.partition(":")[0]
+        raise SettingsError(
+            [
+                f"connections.{connected.name}: the ledger knows its deals by ids like {told_as}, and under the prefix "
+                f"{connected.prefix!r} each would be paid twice: write external_id_prefix = {before!r}"
+            ]
+        )
     mapping_id = connections.keep_mapping(tx, connected.mapping_row(now(tx)))
     if row.mapping_id not in (None, mapping_id):
         connections.use_mapping(tx, row.id, connections.SEVERAL)
