@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from connectors.source import Cursor, Page, Reader
 
 WHOLE = "everything, by no creation date"
@@ -31,6 +33,17 @@ class ChunkPlan:
     label: str
     place: Cursor
     expects: int | None = None
+
+
+class Span(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The place of a part that is what was created from `low` on and before `high` (instants); None is no bound."""
+
+    low: str | None = None
+    high: str | None = None
+
+    def holds(self, created: str | None) -> bool:
+        """Whether what was created then belongs here; what does not say when belongs to every part that shows it."""
+        return created is None or (self.low or "") <= created < (self.high or "~")
 
 
 @runtime_checkable

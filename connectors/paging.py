@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +63,14 @@ class Step:
     fetched: Fetched
     place: Place
     doubts: tuple[str, ...]
+
+
+def each_once(pages: Iterable[Sequence[Record]]) -> Iterator[list[Record]]:
+    """The pages, each without the records that it shares with the one before."""
+    before: frozenset[str] = frozenset()
+    for page in pages:
+        yield [record for record in page if record.source_id not in before]
+        before = frozenset(record.source_id for record in page)
 
 
 class OffsetWalk:

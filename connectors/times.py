@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -61,6 +62,15 @@ def instant(value: object) -> str | None:
         return None
     try:
         return iso(datetime.fromisoformat(value.upper().replace(",", ".")))
+    except (ValueError, OverflowError):
+        return None
+
+
+def http_date(text: str) -> datetime | None:
+    """The moment of a `Date` or `Retry-After` header, in UTC; None for whatever is no moment, or has no zone."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
 

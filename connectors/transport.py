@@ -8,7 +8,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import httpx
@@ -20,7 +19,7 @@ from connectors.pacing import News, Permits, Timing, backoff
 from connectors.permits import Held, OwnPurse
 from connectors.source import Account
 from connectors.spending import Terms
-from connectors.times import iso, shifted
+from connectors.times import http_date, iso, shifted
 
 T = TypeVar("T")
 
@@ -61,7 +60,7 @@ class Answer:
     @property
     def source_time(self) -> str | None:
         """The other side's own clock, where its `Date` header tells."""
-        moment = _http_date(self.headers.get("date", ""))
+        moment = http_date(self.headers.get("date", ""))
         return None if moment is None else iso(moment)
 
     @property
@@ -339,8 +338,8 @@ class Transport:
         text = headers.get("retry-after", "").strip()
         if _SECONDS.fullmatch(text):
             wait = float(text[:12])
-        elif moment := _http_date(text):
-            here = _http_date(headers.get("date", "")) or datetime.fromisoformat(self._now())
+        elif moment := http_date(text):
+            here = http_date(headers.get("date", "")) or datetime.fromisoformat(self._now())
             wait = (moment - here).total_seconds()
         else:
             return None
@@ -362,14 +361,6 @@ def _own_permits(account: Account, timing: Timing) -> Permits:
     began, at = timing.monotonic(), datetime.fromisoformat(account.now()).timestamp()
     purse = OwnPurse(lambda: at + timing.monotonic() - began)
     return Held(purse, Terms(account.options.limits()), monotonic=timing.monotonic)
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
 
 
 def _certificate(error: BaseException | None) -> str | None:

@@ -11,16 +11,9 @@ from dataclasses import replace
 
 import msgspec
 
-from connectors.chunks import ChunkPlan, label_of
+from connectors.chunks import ChunkPlan, Span, label_of
 from connectors.source import Page, Record
 from connectors.times import instant
-
-
-class _Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What was created from `low` on and before `high`; None is no bound."""
-
-    low: str | None = None
-    high: str | None = None
 
 
 class _Stamp(msgspec.Struct):
@@ -32,7 +25,7 @@ _stamp = msgspec.json.Decoder(_Stamp)
 
 def plan(since: str | None, until: str | None) -> ChunkPlan:
     """The only part."""
-    return ChunkPlan(label_of(since, until), msgspec.to_builtins(_Part(since, until)))
+    return ChunkPlan(label_of(since, until), msgspec.to_builtins(Span(since, until)))
 
 
 def within(pages: Iterator[Page], chunk: ChunkPlan) -> Iterator[Page]:
@@ -40,12 +33,11 @@ def within(pages: Iterator[Page], chunk: ChunkPlan) -> Iterator[Page]:
 
     A deal that does not say when it was created is kept, as is the source's word that one is gone.
     """
-    part = msgspec.convert(chunk.place, _Part)
-    low, high = part.low or "", part.high or "~"
+    part = msgspec.convert(chunk.place, Span)
     for page in pages:
         records = page.records
-        if part != _Part():
-            records = [one for one in records if one.deleted or low <= (_created(one) or low) < high]
+        if part != Span():
+            records = [one for one in records if one.deleted or part.holds(_created(one))]
         # Whether the read could witness absence is of no matter to a backfill.
         yield replace(page, records=records, doubts=(), notes=tuple(dict.fromkeys((*page.notes, *page.doubts))))
 

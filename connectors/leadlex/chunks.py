@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from connectors.chunks import WHOLE, ChunkPlan, chunk_rows, label_of
+from connectors.chunks import WHOLE, ChunkPlan, Span, chunk_rows, label_of
 from connectors.faults import Unintelligible
 from connectors.leadlex.cursor import Scan
 from connectors.leadlex.exports import Exports, NotNow
@@ -43,13 +43,6 @@ class _Window(NamedTuple):
     deals: int
 
 
-class _Part(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What was created from `low` on and before `high`; None is no bound."""
-
-    low: str | None = None
-    high: str | None = None
-
-
 def plan(lists: Lists, exports: Exports, window: tuple[str | None, str | None], now: str) -> Iterator[ChunkPlan]:
     """Windows with about as many deals as a chunk should have, side by side without a gap between them.
 
@@ -58,7 +51,7 @@ def plan(lists: Lists, exports: Exports, window: tuple[str | None, str | None], 
     since, until = window
     whole = _count(lists, since, until)
     if whole is None or (whole and _heedless(lists)):
-        yield ChunkPlan(label_of(since, until) if since or until else WHOLE, _told(_Part(since, until)), whole)
+        yield ChunkPlan(label_of(since, until) if since or until else WHOLE, _told(Span(since, until)), whole)
         return
     if not whole:
         return
@@ -66,7 +59,7 @@ def plan(lists: Lists, exports: Exports, window: tuple[str | None, str | None], 
     every = _Window(since, until, whole)
     found = _exported(exports, every, wanted) if lists.options.use_csv_export else None
     for low, high, count in _joined(found or list(_halved(lists, every, wanted, now)), wanted):
-        yield ChunkPlan(label_of(low, high), _told(_Part(low, high)), count)
+        yield ChunkPlan(label_of(low, high), _told(Span(low, high)), count)
 
 
 def steps(lists: Lists, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[tuple[Step, Sliced]]:
@@ -74,7 +67,7 @@ def steps(lists: Lists, chunk: ChunkPlan, cursor: Cursor | None) -> Iterator[tup
 
     Raises `Unintelligible` where the list moved while pages of a window were read, so that a deal may be missing.
     """
-    part = msgspec.convert(chunk.place, _Part)
+    part = msgspec.convert(chunk.place, Span)
     scan = Scan(after=part.low, width_s=_width(part)) if cursor is None else msgspec.convert(cursor, Scan)
 
     def fetch(params: Mapping[str, str], number: int) -> Listed:
@@ -100,7 +93,7 @@ def cursor_of(step: Step) -> Cursor:
     return _told(step.scan)
 
 
-def _width(part: _Part) -> int | None:
+def _width(part: Span) -> int | None:
     """How wide the first window is: the whole part, where both of its ends are known."""
     if part.low is None or part.high is None:
         return None
@@ -169,17 +162,12 @@ def _joined(windows: list[_Window], wanted: int) -> Iterator[_Window]:
     yield held
 
 
-def _within(listed: Listed, part: _Part) -> Sliced:
-    low, high = part.low or "", part.high or "~"
+def _within(listed: Listed, part: Span) -> Sliced:
     rows = listed.rows
-    records = [
-        record
-        for record, created in zip(rows.records, listed.created, strict=True)
-        if created is None or low <= created < high
-    ]
+    records = [record for record, created in zip(rows.records, listed.created, strict=True) if part.holds(created)]
     return Sliced(records, rows.spoiled, rows.keys)
 
 
-def _told(place: _Part | Scan) -> Cursor:
-    told: Cursor = msgspec.to_builtins(place if isinstance(place, _Part) else replace(place, doubts=()))
+def _told(place: Span | Scan) -> Cursor:
+    told: Cursor = msgspec.to_builtins(place if isinstance(place, Span) else replace(place, doubts=()))
     return told

@@ -9,7 +9,7 @@ import httpx
 
 from connectors.leadlex.options import LeadlexOptions
 from connectors.pacing import News
-from connectors.times import iso
+from connectors.times import http_date, iso
 
 _SHOWN_OF_AN_ID = 64
 
@@ -36,7 +36,7 @@ class Quota:
         Without headers it tells nothing: then the plan's day, counted by all who share the account, is all there is.
         """
         self.request_id = _printable(headers.get("x-request-id", ""))
-        now = _date(headers) or datetime.fromisoformat(at)
+        now = http_date(headers.get("date", "")) or datetime.fromisoformat(at)
         limit, left = _whole(headers, "x-ratelimit-limit"), _whole(headers, "x-ratelimit-remaining")
         self.limit, self.left = limit, left
         self.resumes_at = None
@@ -64,13 +64,6 @@ def _reset(headers: httpx.Headers, now: datetime) -> datetime:
 def _whole(headers: httpx.Headers, name: str) -> int | None:
     text = headers.get(name, "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
-
-
-def _date(headers: httpx.Headers) -> datetime | None:
-    try:
-        return datetime.strptime(headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def _printable(text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 from connectors.pacing import News
+from connectors.times import http_date
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 60.0, 900.0
 """How long a refusal without any header is waited out: the first one, doubled with each that follows, at most."""
@@ -50,16 +50,9 @@ def _left(headers: Mapping[str, str], requested_at: str) -> float | None:
     if reset is None:
         return None
     seconds = reset / 1000 if reset > _MILLISECONDS_FROM else float(reset)
-    left = seconds - _now(headers, requested_at).timestamp()
+    now = http_date(headers.get("date", "")) or datetime.fromisoformat(requested_at)
+    left = seconds - now.timestamp()
     return min(left, WINDOW_S) if left > 0 else None
-
-
-def _now(headers: Mapping[str, str], requested_at: str) -> datetime:
-    try:
-        there = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
-        return datetime.fromisoformat(requested_at)
-    return there if there.tzinfo is not None else datetime.fromisoformat(requested_at)
 
 
 def _whole(headers: Mapping[str, str], name: str) -> int | None:

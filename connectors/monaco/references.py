@@ -10,6 +10,7 @@ import msgspec
 from connectors.monaco.lists import Lists, Which
 from connectors.monaco.schema import Schema
 from connectors.monaco.walk import OLDEST_FIRST, PageWalk
+from connectors.paging import each_once
 from connectors.source import Entry, Record
 
 
@@ -24,13 +25,10 @@ class _Account(msgspec.Struct):
 
 
 def accounts(lists: Lists) -> Iterator[Sequence[Entry]]:
-    """Every account by its id: name, domain and status. Rows that a page shares with the one before come once."""
-    fetch = partial(lists.page, Which(), entity="accounts")
-    before: frozenset[str] = frozenset()
-    for step in PageWalk(fetch, size=lists.options.page_size, order=OLDEST_FIRST).steps():
-        rows = step.listed.rows
-        yield [_account(record) for record in rows.records if record.source_id not in before]
-        before = frozenset(rows.keys)
+    """Every account by its id: name, domain and status."""
+    walk = PageWalk(partial(lists.page, Which(), entity="accounts"), size=lists.options.page_size, order=OLDEST_FIRST)
+    for page in each_once(step.listed.rows.records for step in walk.steps()):
+        yield [_account(record) for record in page]
 
 
 def users(lists: Lists, opportunities: Schema) -> Iterator[Sequence[Entry]]:

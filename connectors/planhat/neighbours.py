@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from connectors.faults import Misconfigured, Unintelligible
-from connectors.paging import BY_ID, Fetched, OffsetWalk
+from connectors.paging import BY_ID, Fetched, OffsetWalk, each_once
 from connectors.planhat.cursor import Kind
 from connectors.planhat.lists import Lists
 from connectors.slicing import Sliced, Slicer
@@ -112,7 +112,7 @@ class Definitions:
 
 
 def _rows(lists: Lists, path: str) -> Iterator[list[Record]]:
-    """A neighbouring list to its end. What a page shares with the one before is left out."""
+    """A neighbouring list to its end, each row once."""
     slicer = Slicer(path, id_key="_id", version_key="updatedAt")
 
     def fetch(offset: int, limit: int) -> Fetched:
@@ -122,11 +122,8 @@ def _rows(lists: Lists, path: str) -> Iterator[list[Record]]:
         params: dict[str, str | int] = {"limit": limit, "offset": offset, "sort": "_id"}
         return lists.transport.ask(Ask(path=f"/{path}", params=params), read)
 
-    before: frozenset[str] = frozenset()
-    for step in OffsetWalk(fetch, limit=_PAGE, overlap=lists.options.page_overlap, order=BY_ID).steps():
-        records = step.fetched.rows.records
-        yield [record for record in records if record.source_id not in before]
-        before = frozenset(record.source_id for record in records)
+    walk = OffsetWalk(fetch, limit=_PAGE, overlap=lists.options.page_overlap, order=BY_ID)
+    return each_once(step.fetched.rows.records for step in walk.steps())
 
 
 def _whole(rows: Sliced, path: str) -> Sliced:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.chunks import MOST, ChunkPlan, Divisible, chunk_rows, chunks_of, label_of, pages_of
+from connectors.chunks import MOST, ChunkPlan, Divisible, Span, chunk_rows, chunks_of, label_of, pages_of
 from connectors.faults import Refused, Unintelligible
 from connectors.monaco.simulated_switches import Switches as MonacoSwitches
 from connectors.planhat.chunks import MIXED
@@ -233,3 +233,11 @@ def test_a_window_is_told_in_words():
     assert label_of("2026-01-31T00:00:00.000Z", "2026-02-01T10:30:00.000Z") == (
         "created from 2026-01-31 before 2026-02-01T10:30:00Z"
     )
+
+
+def test_a_span_takes_in_its_beginning_and_leaves_its_end_to_the_next():
+    span = Span("2026-01-31T00:00:00.000Z", "2026-02-01T00:00:00.000Z")
+    inside = ["2026-01-31T00:00:00.000Z", "2026-01-31T23:59:59.999Z", None]
+    outside = ["2026-01-30T23:59:59.999Z", "2026-02-01T00:00:00.000Z"]
+    assert [span.holds(moment) for moment in inside + outside] == [True, True, True, False, False]
+    assert all(Span().holds(moment) for moment in inside + outside)

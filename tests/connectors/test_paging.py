@@ -20,6 +20,7 @@ from connectors.paging import (
     PagedBadly,
     Place,
     Step,
+    each_once,
 )
 from connectors.slicing import Sliced
 from connectors.source import Record, Spoiled
@@ -318,3 +319,8 @@ def test_looking_back_in_vain_is_not_tried_again_for_every_page():
     listing.between = replace
     list(walk.steps())
     assert len(listing.asked) <= 20
+
+
+def test_what_a_page_shares_with_the_one_before_comes_once():
+    pages = [[Record(name, None, b"{}", "users") for name in names] for names in ("abc", "bcd", "", "de")]
+    assert [[one.source_id for one in page] for page in each_once(pages)] == [["a", "b", "c"], ["d"], [], ["d", "e"]]

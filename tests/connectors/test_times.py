@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.times import are_instants, duration, instant, iso, later, shifted
+from connectors.times import are_instants, duration, http_date, instant, iso, later, shifted
 
 MOMENTS = st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.timezones())
 
@@ -104,3 +104,31 @@ def test_a_shift_stays_within_the_calendar():
 def test_a_watermark_never_moves_back():
     assert later("b", "a") == later("a", "b") == later(None, "b") == later("b", None) == "b"
     assert later(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Mon, 02 Mar 2026 09:00:00 GMT", "2026-03-02T09:00:00.000Z"),
+        ("Mon, 02 Mar 2026 09:00:00 +0200", "2026-03-02T07:00:00.000Z"),
+    ],
+)
+def test_the_time_in_a_header_is_a_moment_in_utc(text: str, moment: str):
+    found = http_date(text)
+    assert found is not None
+    assert (found.tzinfo, iso(found)) == (UTC, moment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "soon",
+        "Mon, 02 Mar 2026 09:00:00",
+        "Mon, 31 Feb 2026 09:00:00 GMT",
+        "Mon, 02 Mar 99999999999999999999 09:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -1400",
+    ],
+)
+def test_a_header_that_is_no_moment_is_as_good_as_none(text: str):
+    assert http_date(text) is None
