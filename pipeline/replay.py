@@ -9,7 +9,7 @@ from ledger import bulk
 from pipeline.batch import Batch
 from pipeline.kept import deals_kept, parked_kept
 from pipeline.run import Run
-from pipeline.store import connections
+from pipeline.store import connections, drifting
 
 AT_ONCE = 500
 """So many records land in one transaction, as of a page."""
@@ -32,6 +32,7 @@ def replay_if_mapping_changed(run: Run) -> None:
     with run.store.write() as tx:
         run.confirm(tx)
         connections.use_mapping(tx, run.scope.connection_id, run.scope.mapping_id)
+        drifting.forget(tx, run.scope.connection_id, connections.mapping(tx, run.scope.mapping_id).first_used_at)
 
 
 def replay_deals(run: Run, *, again: bool = False) -> None:

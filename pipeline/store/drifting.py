@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from ledger import bulk
 from pipeline.store.tables import drift
@@ -15,6 +15,11 @@ def add(tx: Connection, connection_id: int, counts: Mapping[str, int], at: str) 
     """Count records that bore unclaimed keys."""
     rows = [(connection_id, path, records, at, at) for path, records in counts.items()]
     bulk.upsert(tx, drift, rows, add=("records",), keep=("first_seen",))
+
+
+def forget(tx: Connection, connection_id: int, before: str) -> None:
+    """Keys that no record has borne unclaimed since a time drift no more: a table claims or ignores them by now."""
+    tx.execute(delete(drift).where(drift.c.connection_id == connection_id, drift.c.last_seen < before))
 
 
 def listed(tx: Connection, connection_id: int, limit: int | None = None) -> list[dict[str, Any]]:
