@@ -25,7 +25,7 @@ from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.pull import STREAM
 from pipeline.refer import read_references
-from pipeline.run import FEW, Run, answered, scope_of
+from pipeline.run import FEW, Run, answered, predecessors_of, scope_of
 from pipeline.store import backfills, connections, held, leases, pauses
 from pipeline.store.backfills import BackfillRow, ChunkRow
 from pipeline.store.leases import Lease
@@ -121,7 +121,8 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
     reader = connected.open_reader(app.store.now, permits, known)
     try:
         with bind(run=row.id, connection=connected.name):
-            run = Run(app.store, connected, scope, reader, summary, silent, lease=lease)
+            before = predecessors_of(app, connected)
+            run = Run(app.store, connected, scope, reader, summary, silent, lease=lease, predecessors=before)
             run.circuit = circuit
             yield run
     finally:

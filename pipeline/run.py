@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -24,6 +24,7 @@ from pipeline.flags import told
 from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.readings import Readings, readings
+from pipeline.renamed import predecessors, refuse_renamed
 from pipeline.store import absences, checkpoints, connections, held, labels, leases, prefixes, runs
 from pipeline.store.leases import Lease
 from pipeline.store.session import Store, now
@@ -50,6 +51,7 @@ class Run:
     summary: Summary
     progress: Progress
     lease: Lease | None = None
+    predecessors: Mapping[int, str] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
     circuit: Circuit = field(init=False)
 
@@ -170,6 +172,8 @@ class Run:
             step = Step(tx, total)
             began = now(tx)
             yield step
+            if self.predecessors:
+                refuse_renamed(tx, self.connected.name, self.predecessors, step.touched)
             circuit = self.circuit.after(tx, step.touched, step.gone, began)
             runs.count(tx, total)
         self.summary, self.circuit = total, circuit
@@ -237,7 +241,7 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
             known = landed(app.store, connected.name)
             reader = connected.open_reader(app.store.now, app.permits(connected.name, kind), known)
             summary = Summary(run=scope.run_id, connection=connected.name)
-            run = Run(app.store, connected, scope, reader, summary, progress, lease)
+            run = Run(app.store, connected, scope, reader, summary, progress, lease, predecessors_of(app, connected))
             yield run
             _finish(app.store, run, kind)
         except BaseException as error:
@@ -246,6 +250,14 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
         finally:
             if reader is not None:
                 reader.close()
+
+
+def predecessors_of(app: App, connected: Connected) -> Mapping[int, str]:
+    """Connections whose deals this one may be about to tell of under its own name; see `pipeline.renamed`."""
+    if connected.settings.external_id_prefix is not None:  # a person has said whose deals these are
+        return {}
+    with app.store.read() as tx:
+        return predecessors(tx, connected.name, app.settings.connections)
 
 
 def _begin(store: Store, connected: Connected, kind: str, *, alone: bool) -> Scope:
