@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from connectors.faults import Denied, RateLimited, Unavailable, Unintelligible
+from connectors.faults import Denied, Fault, RateLimited, Unavailable, Unintelligible
 from connectors.slicing import Slicer
 from connectors.source import Absent, Found, Record, Spoiled
 from connectors.transport import Answer
@@ -67,9 +67,19 @@ class SingleReads:
 
         Raises the faults of the source; `RateLimited` at once.
         """
+        answer = self.answer(row.source_id, listed=True)
+        if isinstance(answer, Fault):
+            return Spoiled(row.source_id, row.raw, NOT_READ, f"its single read cannot be had: {answer}")
+        return answer
+
+    def answer(self, source_id: str, *, listed: bool = False) -> Found | Absent | Fault:
+        """What the source says of a record, or the fault that is this record's own.
+
+        With `listed` a list has just shown it, so an absence without proof is such a fault. Raises as `read` does.
+        """
         try:
-            answer = self._one(row.source_id)
-            if isinstance(answer, Absent) and not answer.proof:
+            answer = self._one(source_id)
+            if listed and isinstance(answer, Absent) and not answer.proof:
                 raise Unintelligible(f"the list shows it, and its single read is answered {answer.answer}")
         except RateLimited:
             raise
@@ -78,6 +88,6 @@ class SingleReads:
             self._unanswered += isinstance(fault, Unavailable)
             if self._unread > _BORNE or self._unanswered >= _OUTAGE:
                 raise
-            return Spoiled(row.source_id, row.raw, NOT_READ, f"its single read cannot be had: {fault}")
+            return fault
         self._unread = self._unanswered = 0
         return answer

@@ -11,13 +11,18 @@ from connectors.faults import Fault
 from connectors.leadlex.cursor import Log
 from connectors.leadlex.lists import KIND, Lists
 from connectors.leadlex.windows import seconds
-from connectors.source import Absent, Record
+from connectors.single_reads import SingleReads
+from connectors.source import Absent, Found, Record
 from deals.identity import digest
 
 NO_ADMIN = "the audit log takes an admin key, so deletions are found by webhooks and sweeps alone; see use_audit_log"
 ENDLESS = (
     "the audit log shows the same page whatever page is asked for, so what was deleted before its oldest entry is "
     "found by sweeps alone"
+)
+
+UNCONFIRMED = (
+    "the audit log names a deal whose single read cannot be had, so whether it is gone is found by sweeps alone"
 )
 
 _Answered: TypeAlias = tuple[Record | None, str]
@@ -45,6 +50,7 @@ class Deletions:
 
     def __init__(self, lists: Lists, floor: str, log: Log, *, known: Iterable[str] = ()) -> None:
         self._lists = lists
+        self._singles = SingleReads(lists.one)
         self._since = seconds(floor)
         self._known = frozenset(known)
         self.log = log
@@ -63,40 +69,42 @@ class Deletions:
         while entries := self._lists.deletions(self._since, self.log.page):
             here = digest(msgspec.json.encode(entries))
             if here == before:
-                self.notes = (ENDLESS,)
+                self.notes = (*self.notes, ENDLESS)
                 return
             before = here
             yield from self._page(entries)
         if entries is None:
-            self.notes = (NO_ADMIN,)
+            self.notes = (*self.notes, NO_ADMIN)
 
     def _page(self, entries: list[dict[str, Any]]) -> Iterator[Dealt]:
-        """The rest of a page, ten single reads at a time; what was confirmed stays so when the next one fails."""
+        """The rest of a page, ten single reads at a time; what was confirmed stays so when the next one fails.
+
+        One that cannot be had holds back no other. The log moves past it together with the next: in an outage it is
+        asked about again.
+        """
         part: list[_Answered] = []
         for row, entry in enumerate(entries[self.log.row :], self.log.row):
-            if (named := _deleted(entry)) is not None:
-                name, deal_id = named
-                if name not in self._known and name not in self.log.names:
-                    try:
-                        part.append(self._answered(deal_id, entry))
-                    except Fault:
-                        if part:
-                            yield _dealt(part)
-                        raise
-                self._remember(row + 1, name)
+            if (named := _deleted(entry)) is None:
+                continue
+            name, deal_id = named
+            if name not in self._known and name not in self.log.names:
+                try:
+                    answer = self._singles.answer(deal_id)
+                except Fault:
+                    if part:
+                        yield _dealt(part)
+                    raise
+                if isinstance(answer, Fault):
+                    self.notes = (UNCONFIRMED,)
+                    continue
+                part.append((_confirmed(answer, deal_id, entry), answer.requested_at))
+            self._remember(row + 1, name)
             if len(part) == _TOGETHER:
                 yield _dealt(part)
                 part = []
         self.log = Log(self.log.page + 1, 0, self.log.names)
         if part:
             yield _dealt(part)
-
-    def _answered(self, deal_id: str, entry: dict[str, Any]) -> _Answered:
-        answer = self._lists.one(deal_id)
-        if not isinstance(answer, Absent):
-            return answer.record, answer.requested_at
-        gone = Record(deal_id, None, msgspec.json.encode(entry), KIND, deleted=True) if answer.proof else None
-        return gone, answer.requested_at
 
     def _remember(self, row: int, name: str) -> None:
         names = self.log.names
@@ -111,6 +119,12 @@ def _deleted(entry: dict[str, Any]) -> tuple[str, str] | None:
     if entry.get("action") == "delete" and isinstance(name, str) and isinstance(deal_id, str) and deal_id:
         return name, deal_id
     return None
+
+
+def _confirmed(answer: Found | Absent, deal_id: str, entry: dict[str, Any]) -> Record | None:
+    if isinstance(answer, Found):
+        return answer.record
+    return Record(deal_id, None, msgspec.json.encode(entry), KIND, deleted=True) if answer.proof else None
 
 
 def _dealt(part: list[_Answered]) -> Dealt:

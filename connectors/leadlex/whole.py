@@ -58,11 +58,14 @@ class Wholeness:
 
     def complete(self, listed: Listed) -> Generator[Page, None, Listed]:
         """The page with each of its records whole; see `connectors.whole_rows`."""
-        records = listed.rows.records
+        records, missing = listed.rows.records, self._missing
         if not self._judged and records:
             found = left_out(self._singles, self._lists.claimed, records)
             self._judged, self._missing = found is not None, found or frozenset()
-        rows = yield from self._rows.complete(listed.rows, self._missing, listed.requested_at)
+            # Where the samples went away meanwhile, the list may leave out whatever a row of this page lacks.
+            lacking = (self._lists.claimed - keys_of(record.raw) for record in records)
+            missing = self._missing if self._judged else frozenset[str]().union(*lacking)
+        rows = yield from self._rows.complete(listed.rows, missing, listed.requested_at)
         return listed._replace(rows=rows)
 
 

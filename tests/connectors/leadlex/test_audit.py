@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.faults import RateLimited
-from connectors.leadlex.audit import ENDLESS, NO_ADMIN
+from connectors.faults import RateLimited, Unavailable
+from connectors.leadlex.audit import ENDLESS, NO_ADMIN, UNCONFIRMED
 from connectors.simulated_wire import Answer, Handler, Mishap, Request, refused
 from tests.connectors.leadlex.reading import Tenant
 from tests.connectors.pulls import Pulls
@@ -135,6 +135,47 @@ def test_a_pull_that_dies_among_the_deletions_goes_on_there(pages: int):
     assert pulls.gone == {*gone, later}
     assert max(single_reads(tenant).values()) <= 2
     assert sum(single_reads(tenant).values()) <= 46 + 10
+
+
+def test_a_pull_that_dies_among_very_many_deletions_asks_about_none_of_them_again():
+    """The names of those dealt with are kept for the newest only; the place in the log is kept for all."""
+    tenant, pulls = settled(admin=True)
+    gone = {tenant.create() for _ in range(640)}
+    for deal in gone:
+        tenant.delete(deal)
+    pulls.pull(pages=60)
+    assert 500 < len(pulls.gone) < 640
+    pulls.pull()
+    assert pulls.gone == gone
+    assert sum(single_reads(tenant).values()) <= 640 + 10
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_deletion_whose_single_read_cannot_be_had_holds_back_no_other_and_no_watermark(status: int):
+    tenant, pulls = settled(admin=True)
+    gone = tenant.ids()[:5]
+    for deal in gone:
+        tenant.delete(deal)
+    tenant.faults.sometimes(1.0, refused(status), where=lambda request: request.path.endswith(gone[2]))
+    pulls.pull()
+    assert pulls.gone == set(gone) - {gone[2]}
+    assert UNCONFIRMED in pulls.notes
+    assert pulls.cursor is not None
+    assert "under" not in pulls.cursor
+
+
+def test_deletions_that_fall_into_an_outage_are_asked_about_again():
+    tenant, pulls = settled(admin=True)
+    gone = tenant.ids()[:8]
+    for deal in gone:
+        tenant.delete(deal)
+    tenant.faults.sometimes(1.0, refused(500), where=lambda request: "/deals/" in request.path)
+    with pytest.raises(Unavailable):
+        pulls.pull()
+    assert pulls.gone == set()
+    tenant.faults.clear()
+    pulls.pull()
+    assert pulls.gone == set(gone)
 
 
 def test_a_deal_that_is_new_and_gone_again_while_it_is_read_ends_with_its_tombstone():

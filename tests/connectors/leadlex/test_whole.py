@@ -12,7 +12,7 @@ import pytest
 
 from connectors.faults import Fault, RateLimited, Unintelligible
 from connectors.leadlex.lists import UNEDITED
-from connectors.simulated_wire import html, refused, saying
+from connectors.simulated_wire import Answer, Handler, Request, html, refused, saying
 from connectors.source import Found, Known, Record
 from connectors.times import instant
 from connectors.whole_rows import THIN
@@ -238,3 +238,23 @@ def test_deals_gone_between_the_list_and_the_single_read_are_left_out():
 
     tenant.faults.next(vanish)
     assert gone not in swept(reader.everything(None))[0]
+
+
+def test_where_the_samples_are_deleted_between_two_looks_no_row_of_that_page_is_taken_for_whole():
+    """Somebody tidies up while the first page is read: what is left of it must not land without its closing dates."""
+    tenant = Tenant(15, thin_rows=True)
+    left = 3
+
+    def vanishes(request: Request, handle: Handler) -> Answer:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            tenant.delete(request.path.rpartition("/")[2])
+        return handle(request)
+
+    tenant.faults.sometimes(1.0, vanishes, where=lambda request: "/deals/" in request.path)
+    pulls = Pulls(lambda: tenant.reader(claimed=WANTED, page_size=100))
+    pulls.pull()
+    assert set(pulls.held) == set(tenant.ids())
+    assert len(pulls.held) == 12
+    assert all("closed_date" in json.loads(raw) for raw in pulls.held.values())
