@@ -25,6 +25,10 @@ from connectors.times import later, shifted
 EMPTY = "the list is empty"
 BOTH = "deals and opportunities both have rows; set the option revenue_model to say which of them count"
 UNSEEN = "deals cannot be seen with this token, so opportunities were read; set the option revenue_model"
+HIDDEN = (
+    "one of deals and opportunities has no rows, and this token may not see the other: edit the permissions of its "
+    "Private App in Planhat, or set the option revenue_model"
+)
 NEITHER = "neither deals nor opportunities have rows yet"
 UNSORTED = "Planhat did not keep sort=-updatedAt, so everything was read"
 UNREADABLE = "the Private App of this token may read neither deals nor opportunities; edit its permissions in Planhat"
@@ -71,7 +75,9 @@ class PlanhatReader:
         if kind is None:
             found = self._detect()
             if found.kind is None:
-                yield Page(records=(), requested_at=found.probe.answer.requested_at, cursor={}, notes=(NEITHER,))
+                notes = () if found.doubts else (NEITHER,)
+                at = found.probe.answer.requested_at
+                yield Page(records=(), requested_at=at, cursor={}, doubts=found.doubts, notes=notes)
                 return
             self._kind = kind = found.kind
         if state.model != kind:
@@ -98,7 +104,7 @@ class PlanhatReader:
             found = self._detect(thoroughly=True)
             kind, doubts = found.kind, found.doubts
         if kind is None:
-            yield Page(records=(), requested_at=self._now(), doubts=(EMPTY,), notes=(NEITHER,))
+            yield Page(records=(), requested_at=self._now(), doubts=(*doubts, EMPTY), notes=(NEITHER,))
             return
         if not doubts:
             self._kind = kind
@@ -188,7 +194,7 @@ class PlanhatReader:
             if 403 in statuses:
                 raise Refused(UNREADABLE)
             raise Unintelligible(f"{self._lists.transport.host} knows neither deals nor opportunities; check base_url")
-        return _Model(None, deals)
+        return _Model(None, deals, (HIDDEN,) if 403 in statuses else ())
 
     def _walk(self, kind: Kind, sort: str, start: Place | None = None) -> OffsetWalk:
         return OffsetWalk(

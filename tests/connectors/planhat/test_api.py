@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connectors.committed import UNREAD
 from connectors.faults import Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.paging import EMPTY_BETWEEN, OUT_OF_ORDER
-from connectors.planhat.api import BOTH, EMPTY, NEITHER, UNSEEN, UNSORTED
+from connectors.planhat.api import BOTH, EMPTY, HIDDEN, NEITHER, UNSEEN, UNSORTED
 from connectors.simulated_wire import Request, cut_json, endless, gzip_bomb, html, rate_limited, refused, reset, saying
 from connectors.simulation import SimClock
 from connectors.source import Absent, Found, Options
@@ -481,6 +481,15 @@ def test_deals_that_cannot_be_seen_mean_unknown(absent: Any):
     _, doubts = swept(tenant.reader().everything(None))
     assert doubts == ({UNSEEN} if absent == "403" else set())
     assert swept(tenant.reader().everything(pulls.cursor))[1] == set()
+
+
+@pytest.mark.parametrize("hidden", ["/deals", "/opportunities"])
+def test_a_list_that_cannot_be_seen_beside_an_empty_one_is_not_taken_for_a_tenant_without_rows(hidden: str):
+    tenant = Tenant(0)
+    assert [page.doubts for page in tenant.reader().changed(None)] == [()]
+    tenant.faults.sometimes(1.0, refused(403), where=lambda request: request.path == hidden)
+    assert [page.doubts for page in tenant.reader().changed(None)] == [(HIDDEN,)]
+    assert [page.doubts for page in tenant.reader().everything(None)] == [(HIDDEN, EMPTY)]
 
 
 def test_the_model_once_found_is_never_mixed_with_the_other():
