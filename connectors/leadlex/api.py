@@ -188,9 +188,7 @@ class LeadlexReader:
             deletions = Deletions(self._lists, under.floor, under.log or Log(), known=state.audited)
             for dealt in deletions.confirmed():
                 after = replace(state, under=replace(under, log=deletions.log))
-                yield Page(
-                    records=dealt.records, requested_at=dealt.requested_at, cursor=after.cursor(), notes=tuple(notes)
-                )
+                yield Page(records=dealt.records, requested_at=dealt.requested_at, cursor=after.cursor(), notes=notes)
             state, notes = replace(state, audited=deletions.log.names), (*notes, *deletions.notes)
         state, told = _ended(state, under)
         yield Page(
