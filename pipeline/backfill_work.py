@@ -20,7 +20,7 @@ from pipeline.apply import apply
 from pipeline.backfill_report import Watch, found, standing, standing_of, unwatched
 from pipeline.batch import Batch
 from pipeline.circuit import Circuit
-from pipeline.faults import Stopped
+from pipeline.faults import PipelineFault, SettingsError, Stopped
 from pipeline.landed import landed
 from pipeline.observe import bind
 from pipeline.pull import STREAM
@@ -149,15 +149,25 @@ class _Worker:
     def work(self, most: int | None) -> None:
         try:
             read_references(self.run)
-            lay_out(self.run, self.row)
+            self._lay_out()
             while (chunk := self._next()) is not None and most != 0:
                 most = None if most is None else most - 1
                 self._read(chunk)
         except Unavailable as fault:
             self._put_off(fault)
             raise
-        except (Fault, Stopped) as fault:
-            self._stop(fault)
+        except (Fault, Stopped, SettingsError) as fault:
+            self._stop(fault, str(fault))
+            raise
+
+    def _lay_out(self) -> None:
+        """A bug met in planning is met each time: it ends the backfill, where one met in a chunk is counted there."""
+        try:
+            lay_out(self.run, self.row)
+        except (Fault, PipelineFault, Halted):
+            raise
+        except Exception as bug:
+            self._stop(bug, f"planning it met a bug ({type(bug).__name__}); the log has the details")
             raise
 
     def tell(self, _: Summary) -> None:
@@ -248,10 +258,10 @@ class _Worker:
             self.run.confirm(tx)
             backfills.put_off(tx, self.row.id, wait, str(fault))
 
-    def _stop(self, fault: Fault | Stopped) -> None:
+    def _stop(self, fault: Exception, reason: str) -> None:
         """Only a person can help: nobody goes on before that."""
         with self.run.store.write() as tx:
             self.run.confirm(tx)
-            backfills.set_state(tx, self.row.id, "failed", str(fault), ("running",))
+            backfills.set_state(tx, self.row.id, "failed", reason, ("running",))
             if isinstance(fault, Refused):
-                connections.set_state(tx, self.row.connection_id, "refused", str(fault))
+                connections.set_state(tx, self.row.connection_id, "refused", reason)

@@ -15,6 +15,7 @@ from connectors.faults import RateLimited, Refused, Unavailable
 from connectors.planhat.simulated_switches import Switches
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import Request, rate_limited, refused
+from pipeline import backfill_work
 from pipeline.audit import Operator
 from pipeline.backfill import cancel, pause, resume, retry, start
 from pipeline.backfill_report import Standing, listed, standing
@@ -469,3 +470,19 @@ def test_put_off_is_put_off_by_the_databases_clock(app: App):
         backfills.put_off(tx, 1, timedelta(hours=1), "the day is used up")
     assert waiting(app) == []
     assert standing(app, 1).reason == "the day is used up"
+
+
+def test_a_bug_met_in_planning_ends_the_backfill_and_says_so_instead_of_being_met_at_every_tick(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    def crash(*_: object) -> None:
+        raise KeyError("stage")
+
+    monkeypatch.setattr(backfill_work, "chunks_of", crash)
+    with pytest.raises(KeyError):
+        start(app, NAME, ALL)
+    (told,) = listed(app, NAME)
+    assert (told.state, told.reason) == ("failed", "planning it met a bug (KeyError); the log has the details")
+    assert not [one for one in due(app) if one.verb == "backfill"]
+    monkeypatch.undo()
+    assert retry(app, told.id).standing.state == "done"
