@@ -58,7 +58,7 @@ class Batches(NamedTuple):
 ONE_BY_ONE = Batches()
 
 
-class Held:
+class HeldPermits:
     """One holder's permits; its threads share them. See `connectors.pacing.Permits` for what is promised.
 
     Several are taken in one step where there is ample room and they are used up; one at a time otherwise.

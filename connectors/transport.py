@@ -16,7 +16,7 @@ import structlog
 from connectors.body import TooLarge, drain, read_body
 from connectors.faults import Denied, Fault, Misconfigured, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.pacing import News, Permits, Timing, backoff
-from connectors.permits import Held, OwnPurse
+from connectors.permits import HeldPermits, OwnPurse
 from connectors.source import Account
 from connectors.spending import Terms
 from connectors.times import http_date, iso, shifted
@@ -360,7 +360,7 @@ def _own_permits(account: Account, timing: Timing) -> Permits:
     """Permits of nobody but us, on the database's clock as it was when we began."""
     began, at = timing.monotonic(), datetime.fromisoformat(account.now()).timestamp()
     purse = OwnPurse(lambda: at + timing.monotonic() - began)
-    return Held(purse, Terms(account.options.limits()), monotonic=timing.monotonic)
+    return HeldPermits(purse, Terms(account.options.limits()), monotonic=timing.monotonic)
 
 
 def _certificate(error: BaseException | None) -> str | None:

@@ -40,7 +40,7 @@ class Read(NamedTuple):
     deleted: bool = False
 
 
-class Held(NamedTuple):
+class Believed(NamedTuple):
     """The projection's side of a deal; `state` is its latest, also of a deleted deal (`alive` False).
 
     `waits`: an event of it is not in the ledger. `moved`: an event of it reached the ledger while we read.
@@ -66,7 +66,7 @@ class Sight(NamedTuple):
 
     source_id: str
     source: Read | None
-    projection: Held | None
+    projection: Believed | None
     ledger: str | None
     parked: bool = False
     discarded: bool = False
@@ -142,7 +142,7 @@ def judge(sight: Sight, light: Light) -> Pending | Difference | None:
     return _difference(sight, shown, believed)
 
 
-def _unread(source: Read, held: Held | None, light: Light) -> bool:
+def _unread(source: Read, held: Believed | None, light: Light) -> bool:
     """Whether the source changed the deal since the last pull, so that nobody has missed anything yet."""
     if held is not None and (held.remap or held.hinted):
         return True

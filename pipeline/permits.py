@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from connectors.pacing import Limit, Permits
-from connectors.permits import Batches, Held, Purse
+from connectors.permits import Batches, HeldPermits, Purse
 from connectors.spending import Lane, Spending, Terms, free_now
 from pipeline.redis_purse import Keeper
 from pipeline.settings import Settings
@@ -60,8 +60,8 @@ class Office:
         if self._keeper is not None:
             purse = self._keeper.purse(purse, account, limits, epoch)
         if epoch is not None:
-            return Held(purse, Terms(limits, lane), BATCHES._replace(ahead=False), monotonic=epoch)
-        return Held(purse, Terms(limits, lane), BATCHES)
+            return HeldPermits(purse, Terms(limits, lane), BATCHES._replace(ahead=False), monotonic=epoch)
+        return HeldPermits(purse, Terms(limits, lane), BATCHES)
 
     def left(self, epoch: Callable[[], float] | None = None) -> dict[str, int]:
         """How many requests of each account may be sent now, where anything limits them."""

@@ -12,7 +12,7 @@ import structlog
 
 from ledger import bulk
 from pipeline.audit import NOBODY, Operator
-from pipeline.compare import Difference, Held, Light, judge
+from pipeline.compare import Believed, Difference, Light, judge
 from pipeline.reconcile import BATCH, land
 from pipeline.reconcile_reading import begin, forget, read_source
 from pipeline.reconcile_sides import read_ledger
@@ -99,7 +99,7 @@ def _differences(run: Run, laid: Sides) -> list[Difference]:
     light = Light(since=None, started_at="", witness=True)
     found = []
     for sight in laid.sights(run.scope.connection_id, (sides.source, sides.ledger)):
-        held = None if sight.ledger is None else Held(True, sight.ledger, None, "")
+        held = None if sight.ledger is None else Believed(True, sight.ledger, None, "")
         verdict = judge(sight._replace(projection=held, parked=False), light)
         if isinstance(verdict, Difference):
             found.append(replace(verdict, where="ledger"))

@@ -18,7 +18,7 @@ from sqlalchemy import Boolean, Column, Connection, MetaData, Table, Text, delet
 from connectors.source import Record
 from deals.identity import decode_json, digest
 from ledger import bulk
-from pipeline.compare import Face, Held, Read, Sight, face
+from pipeline.compare import Believed, Face, Read, Sight, face
 from pipeline.store.session import Store, translated
 from pipeline.store.side_tables import of_every_side, of_the_source, source_sides
 
@@ -230,7 +230,7 @@ def _sight(one: Any) -> Sight:
         read = Read(shown, one.source_version, one.source_at, bool(one.readable), bool(one.deleted))
     if one.held_alive is not None:
         flags = (bool(flag) for flag in (one.waits, one.moved, one.remap, one.hinted))
-        held = Held(bool(one.held_alive), one.held_state, one.held_version, one.held_at, *flags)
+        held = Believed(bool(one.held_alive), one.held_state, one.held_version, one.held_at, *flags)
     listed = one.ledger_state if one.ledger_alive else None
     return Sight(one.source_id, read, held, listed, bool(one.parked), bool(one.discarded))
 

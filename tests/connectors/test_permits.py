@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from connectors.pacing import MINUTE, Limit, News
-from connectors.permits import Batches, Held, OwnPurse, Step, T
+from connectors.permits import Batches, HeldPermits, OwnPurse, Step, T
 from connectors.spending import Lane, Terms
 from tests.connectors.wire import Clock
 
@@ -33,9 +33,9 @@ class Office:
         self.purse = Counted(lambda: self.clock.now)
         self.limits = limits
 
-    def holder(self, lane: Lane = "hint", *, at_once: int = 16, ahead: bool = False) -> Held:
+    def holder(self, lane: Lane = "hint", *, at_once: int = 16, ahead: bool = False) -> HeldPermits:
         batches = Batches(at_once, good_for=2.0, late=0.1, ahead=ahead)
-        return Held(self.purse, Terms(self.limits, lane), batches, monotonic=self.clock.monotonic)
+        return HeldPermits(self.purse, Terms(self.limits, lane), batches, monotonic=self.clock.monotonic)
 
 
 def test_a_busy_holder_visits_the_purse_ever_less_often():

@@ -8,7 +8,7 @@ import pytest
 
 from deals.identity import canonical, decode_json
 from deals.state import from_wire
-from pipeline.compare import Difference, Held, Light, Pending, Read, Sight, face, flat, is_tombstone, judge, sound
+from pipeline.compare import Believed, Difference, Light, Pending, Read, Sight, face, flat, is_tombstone, judge, sound
 
 T0, T1, T2, T3 = (f"2026-05-0{day}T10:00:00.000Z" for day in (1, 2, 3, 4))
 LIGHT = Light(since=T2, started_at=T2, witness=True)
@@ -23,7 +23,7 @@ def sight(
     source: str | None, projection: str | None, ledger: str | None, *, version: str = T0, held: Any = None, **more: Any
 ) -> Sight:
     read = None if source is None else Read(source, version, T2)
-    believed = None if projection is None else Held(True, projection, T0, T1)
+    believed = None if projection is None else Believed(True, projection, T0, T1)
     if believed is not None and held:
         believed = believed._replace(**held)
     return Sight("x", read, believed, ledger, **more)

@@ -20,7 +20,7 @@ from sqlalchemy import event, select
 from connectors.faults import RateLimited
 from connectors.leadlex.options import LeadlexOptions
 from connectors.pacing import DAY, HOUR, MINUTE, Limit, Permits
-from connectors.permits import Held, Purse
+from connectors.permits import HeldPermits, Purse
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import rate_limited
 from connectors.simulation import START
@@ -199,12 +199,12 @@ class Account:
         self.store, self.limits, self.now, self.keeper = store, limits, START.timestamp(), keeper
         self.sent: list[float] = []
 
-    def holder(self, lane: Lane) -> Held:
+    def holder(self, lane: Lane) -> HeldPermits:
         purse: Purse = AccountPurse(self.store, "acme", lambda: self.now)
         if self.keeper is not None:
             purse = self.keeper.purse(purse, "acme", self.limits, lambda: self.now)
         terms = Terms(self.limits, lane)
-        return Held(purse, terms, BATCHES._replace(ahead=False), monotonic=lambda: self.now)
+        return HeldPermits(purse, terms, BATCHES._replace(ahead=False), monotonic=lambda: self.now)
 
     def most(self, limit: Limit) -> int:
         """How many requests came within any of the limit's windows."""
@@ -316,7 +316,7 @@ def spend_for_real(url: str, broker: str | None, lane: Lane, pipe: int, until: f
     purse: Purse = AccountPurse(Store(connect(url)), "acme")
     if broker is not None:
         purse = Keeper(broker, url).purse(purse, "acme", [SHORT])
-    permits = Held(purse, Terms([SHORT], lane), BATCHES._replace(good_for=0.2, late=0.02))
+    permits = HeldPermits(purse, Terms([SHORT], lane), BATCHES._replace(good_for=0.2, late=0.02))
     while time.time() < until:
         if wait := permits.take():
             time.sleep(min(wait, 0.05))

@@ -25,7 +25,7 @@ from connectors.spending import NOTHING, RESERVES, Grant, Lane, Spending, Terms,
 from ledger.engine import connect
 from pipeline import redis_purse
 from pipeline import settings as configuration
-from pipeline.permits import BATCHES, Held
+from pipeline.permits import BATCHES, HeldPermits
 from pipeline.redis_purse import Keeper
 from pipeline.store import schema
 from pipeline.store.budgets import AccountPurse
@@ -341,7 +341,7 @@ def test_many_at_once_are_given_each_permit_once(quick: Store, broker: Broker):
 
     def work(keeper: Keeper) -> None:
         purse = keeper.purse(AccountPurse(quick, "acme"), "acme", limits)
-        permits = Held(purse, Terms(limits, "hint"), BATCHES)
+        permits = HeldPermits(purse, Terms(limits, "hint"), BATCHES)
         number = 0
         while permits.take() == 0:
             number += 1
