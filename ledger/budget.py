@@ -209,7 +209,7 @@ def _now_there(headers: Mapping[str, Any], epoch: Callable[[], float]) -> float:
     """The ledger's own clock, where it tells it: ours may be wrong."""
     try:
         return parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or one beyond every calendar
         return epoch()
 
 

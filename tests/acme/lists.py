@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import replace
@@ -12,11 +11,10 @@ from connectors.acme.options import AcmeOptions
 from connectors.envelopes import opened
 from connectors.faults import Unintelligible
 from connectors.pacing import Timing
+from connectors.single_reads import GONE, askable, shown
 from connectors.slicing import Sliced, Slicer
-from connectors.source import Absent, Account, Entry, Found, Record, Spoiled
+from connectors.source import Absent, Account, Entry, Found, Record
 from connectors.transport import Answer, Ask, Transport, header_value
-
-GONE = frozenset({404, 410})
 
 
 class Changes(NamedTuple):
@@ -75,19 +73,11 @@ class Lists:
 
     def one(self, source_id: str) -> Found | Absent:
         """One deal: 404 and 410 prove that there is none, 400 and 403 prove nothing."""
-        if not source_id.strip(" ./"):
-            raise Unintelligible(f"{source_id[:20]!r} is no id to ask for")
 
         def read(answer: Answer) -> Found | Absent:
-            if answer.status != 200:
-                return Absent(answer.status in GONE, str(answer.status), answer.requested_at)
-            record = self._slicer.record(answer.body, not_after=answer.trusted_until)
-            if isinstance(record, Spoiled):
-                raise Unintelligible(record.message)
-            return Found(record, answer.requested_at)
+            return shown(answer, self._slicer, asked=source_id)
 
-        path = f"/v1/deals/{quote(source_id, safe='')}"
-        return self.transport.ask(Ask(path=path, accept=GONE | {400, 403}), read)
+        return self.transport.ask(Ask(path=f"/v1/deals/{askable(source_id)}", accept=GONE | {400, 403}), read)
 
     def users(self) -> list[Entry]:
         """Everybody, in one answer."""
@@ -97,8 +87,8 @@ class Lists:
                 users = msgspec.json.decode(opened(answer.body).rows("users"), type=list[_User])
             except msgspec.DecodeError:
                 raise Unintelligible("the users are not as the contract says") from None
-            shown = ((user.id, {"name": user.name, "email": user.email}) for user in users)
-            return [Entry(key, msgspec.json.encode(fields)) for key, fields in shown]
+            fields = ((user.id, {"name": user.name, "email": user.email}) for user in users)
+            return [Entry(key, msgspec.json.encode(bearing)) for key, bearing in fields]
 
         return self.transport.ask(Ask(path="/v1/users"), read)
 

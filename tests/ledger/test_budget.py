@@ -79,6 +79,14 @@ def test_a_window_that_is_used_up_is_waited_for_by_the_ledgers_own_clock(clock: 
     assert budget.take() == 0
 
 
+@pytest.mark.parametrize("date", ["soon", "", "Fri, 15 Jan 99999999999999999999 08:00:30 GMT"])
+def test_a_clock_of_the_ledgers_that_tells_no_time_is_passed_over(clock: Clock, date: str):
+    ours, theirs = alone(clock), alone(clock)
+    told(ours, headers(0, 1_800_000_060))
+    told(theirs, headers(0, 1_800_000_060, Date=date))
+    assert theirs.take() == ours.take() > 0
+
+
 def test_the_next_window_has_the_full_limit_before_any_answer_tells_so(clock: Clock):
     budget = alone(clock)
     told(budget, headers(0, 1060, **{"X-RateLimit-Limit": "7"}))
