@@ -141,10 +141,13 @@ def _tried_again(app: App, chosen: Sequence[Entry], operator: Operator, progress
 def _tried(app: App, name: str, parts: Iterable[Sequence[Entry]], operator: Operator, progress: Progress) -> Summary:
     """Entries of one connection, a part after the other."""
     with running(app, name, "replay", progress=progress) as run:
-        for entries in parts:
+        for some in parts:
+            entries = [entry for entry in some if entry.row.state == "open"]
+            closed = [f"entry {one.id} was {one.row.state} already" for one in some if one.row.state != "open"]
+            run.summary.notes.extend(closed)
             with app.store.write() as tx:
                 run.confirm(tx)
-                _reopen(tx, run.scope.connection_id, [entry for entry in entries if entry.row.state == "open"])
+                _reopen(tx, run.scope.connection_id, entries)
                 target = ", ".join(str(entry.id) for entry in entries)
                 outcome = f"{len(entries)} tried again in run {run.summary.run}"
                 operator.did(

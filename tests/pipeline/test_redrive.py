@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select, update
 from connectors.faults import Refused
 from connectors.planhat.simulator import PlanhatSimulator
 from pipeline import redrive, replay, schedule, settings
-from pipeline.audit import NOBODY, Operator
+from pipeline.audit import NOBODY, Operator, list_audits
 from pipeline.faults import StaleLease, Unknown
 from pipeline.fetch import fetch
 from pipeline.mapping_files import shipped
@@ -194,6 +194,16 @@ def test_what_was_put_aside_stays_aside_until_its_bytes_change(app, crm, odd):
     crm.edit(odd, total=5)
     assert pull(app, NAME).parked == 1
     assert show_parked(app, entry["id"])["closing_note"] == "ann: a test deal"
+
+
+def test_who_retries_what_was_put_aside_is_told_so_and_the_audit_does_not_say_it_was_tried(app, odd, knows_odd):
+    (entry,) = list_parked(app)
+    discard_parked(app, [entry["id"]], Operator("ann", "a test deal"))
+    knows_odd()
+    (summary,) = retry_parked(app, [entry["id"]], None, operator=Operator("bob", "a second look"))
+    assert (summary.read, summary.notes) == (0, [f"entry {entry['id']} was discarded already"])
+    (row,) = [one for one in list_audits(app) if one["action"] == "parked retry"]
+    assert (row["outcome"], row["target"]) == (f"0 tried again in run {summary.run}", "")
 
 
 def test_a_record_without_an_id_that_was_put_aside_stays_aside(app, crm):
