@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -381,16 +382,22 @@ def secrets_are_kept(evidence: Evidence) -> Iterator[str]:
 
 def nobody_met_a_bug(evidence: Evidence) -> Iterator[str]:
     """What goes wrong elsewhere is a fault with a name; whatever else is raised is ours."""
-    for line in evidence.topology.said().splitlines():
+    lines = evidence.topology.said().splitlines()
+    for at, line in enumerate(lines):
         logged = line.startswith("{") and '"level": "error"' in line
         bug = any(sign in line for sign in BUGS) if logged else line.startswith("Traceback (most recent")
-        if bug and not any(named in line for named in NO_BUGS):
-            yield f"a bug was met: {line[:600]}"
+        told = line[:600] if logged else "\n".join([line, *takewhile(_is_plain, lines[at + 1 :])])
+        if bug and not any(named in told for named in NO_BUGS):
+            yield f"a bug was met: {told}"
+
+
+def _is_plain(line: str) -> bool:
+    return not line.startswith("{")
 
 
 BUGS = ("raised unexpected", '"heed.crashed"', '"heed.failed"', '"crashed"', "Exception in")
-NO_BUGS = ("WorkerLostError", "Terminated")
-"""What Celery raises about a child of its own that was killed."""
+NO_BUGS = ("WorkerLostError", "Terminated", "SystemExit: -241")
+"""What Celery raises about a child of its own that was killed, or in one that is to end (241 stands for SIGTERM)."""
 
 
 QUESTIONS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
