@@ -12,6 +12,7 @@ from deals.identity import decode_json
 from deals.state import STANDARD
 from pipeline.faults import Unknown
 from pipeline.listing import streamed
+from pipeline.store import projection
 from pipeline.store.connections import names
 from pipeline.store.tables import connections, deals, events, receipts
 from pipeline.wiring import App
@@ -77,13 +78,8 @@ class _Row(NamedTuple):
 
 
 def _deals() -> Any:
-    head = and_(
-        events.c.connection_id == deals.c.connection_id,
-        events.c.source_id == deals.c.source_id,
-        events.c.revision == deals.c.revision,
-    )
     columns = (connections.c.name, deals.c.source_id, deals.c.revision, deals.c.deleted)
-    found = select(*columns, events.c.external_id, events.c.state).join(events, head)
+    found = select(*columns, events.c.external_id, events.c.state).join(events, projection.head())
     return found.join(connections, connections.c.id == deals.c.connection_id)
 
 

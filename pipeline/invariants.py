@@ -15,7 +15,7 @@ from deals.state import STANDARD
 from ledger import bulk
 from ledger.port import LedgerDeal, LedgerFault
 from pipeline.renamed import told_under_two_names
-from pipeline.store import connections, incidents, outbox
+from pipeline.store import connections, incidents, outbox, projection
 from pipeline.store.held import DISCARDED
 from pipeline.store.session import now
 from pipeline.store.tables import deals, events, receipts
@@ -110,7 +110,7 @@ def _ours(app: App, external_ids: list[str], prefixes: Mapping[int, Collection[s
     found: dict[str, _Head] = {}
     with app.store.read() as tx:
         for number, source_ids in by_connection.items():
-            heads = select(events.c.external_id, events.c.state, deals.c.deleted).join(deals, _head())
+            heads = select(events.c.external_id, events.c.state, deals.c.deleted).join(deals, projection.head())
             among = bulk.among(tx, deals.c.source_id, source_ids)
             for row in tx.execute(heads.where(deals.c.connection_id == number, among, _settled(began))):
                 found[row.external_id] = _Head._make(row)
@@ -121,14 +121,6 @@ def _flat(deal: LedgerDeal) -> dict[str, Any]:
     """A deal's state as we sent it: the ledger moves the custom keys under `custom`."""
     standard = {name: deal.state.get(name) for name in STANDARD}
     return {**deal.state.get("custom", {}), **standard}
-
-
-def _head() -> Any:
-    return and_(
-        events.c.connection_id == deals.c.connection_id,
-        events.c.source_id == deals.c.source_id,
-        events.c.revision == deals.c.revision,
-    )
 
 
 def _settled(began: str) -> Any:
@@ -154,7 +146,7 @@ def _revisions_without_hole(tx: Connection) -> Iterator[str]:
     )
     for source_id, count, last in tx.execute(holes.limit(1)):
         yield f"deal {source_id} has {count} events, the last of them revision {last}"
-    behind = select(deals.c.source_id).outerjoin(events, _head()).where(events.c.revision.is_(None))
+    behind = select(deals.c.source_id).outerjoin(events, projection.head()).where(events.c.revision.is_(None))
     for (source_id,) in tx.execute(behind.limit(1)):
         yield f"deal {source_id} is projected at a revision that has no event"
 
@@ -204,7 +196,7 @@ def _told_by_one_id(tx: Connection) -> Iterator[str]:
     )
     twice = (
         select(former.c.source_id, former.c.external_id, events.c.external_id)
-        .join_from(deals, events, _head())
+        .join_from(deals, events, projection.head())
         .join(former, same)
         .where(former.c.external_id != events.c.external_id, former.c.event_type != EventType.DELETE, ~over)
     )

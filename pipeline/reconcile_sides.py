@@ -10,6 +10,7 @@ from sqlalchemy import Connection, exists, select
 from ledger import bulk
 from pipeline.compare import flat, is_tombstone
 from pipeline.run import Run
+from pipeline.store import projection
 from pipeline.store import sides as store_sides
 from pipeline.store.connections import FROM_LEDGER
 from pipeline.store.sides import Sides, row
@@ -42,13 +43,6 @@ def read_projection(run: Run, sides: Sides, currency: str, reading_ledger: str) 
 
 def _believed(tx: Connection, run: Run, reading_ledger: str) -> Iterator[tuple[Any, ...]]:
     """Every projected deal: id, state, alive, version, observed at, and the four reasons why it may be on its way."""
-    same = (events, receipts)
-    head, settled = (
-        (table.c.connection_id == deals.c.connection_id)
-        & (table.c.source_id == deals.c.source_id)
-        & (table.c.revision == deals.c.revision)
-        for table in same
-    )
     waits, hinted = (
         exists().where(table.c.connection_id == deals.c.connection_id, table.c.source_id == deals.c.source_id)
         for table in (outbox, hints)
@@ -58,8 +52,8 @@ def _believed(tx: Connection, run: Run, reading_ledger: str) -> Iterator[tuple[A
             deals.c.source_id, events.c.state, deals.c.deleted, deals.c.version, deals.c.observed_at, waits,
             receipts.c.settled_at, deals.c.mapping_id, hinted,
         )
-        .join(events, head)
-        .outerjoin(receipts, settled)
+        .join(events, projection.head())
+        .outerjoin(receipts, projection.head(receipts))
         .where(deals.c.connection_id == run.scope.connection_id)
     )  # fmt: skip
     for one in tx.execute(found.execution_options(yield_per=_CHUNK)):

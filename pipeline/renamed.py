@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, and_, exists, func, select
-from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy import Connection, exists, func, select
 
 from ledger import bulk
 from pipeline.faults import SettingsError
 from pipeline.store import connections
+from pipeline.store.projection import head
 from pipeline.store.tables import deals, events
 
 
@@ -55,7 +54,7 @@ def told_under_two_names(configured: Container[str], tx: Connection) -> Iterator
             continue
         gone, there, before, after = deals.alias(), deals.alias(), events.alias(), events.alias()
         same = (there.c.source_id == gone.c.source_id) & there.c.connection_id.in_(others)
-        found = gone.join(there, same).join(before, _head(before, gone)).join(after, _head(after, there))
+        found = gone.join(there, same).join(before, head(before, gone)).join(after, head(after, there))
         twice = select(there.c.connection_id, func.count()).select_from(found).group_by(there.c.connection_id)
         living = gone.c.deleted.is_(False), there.c.deleted.is_(False), before.c.external_id != after.c.external_id
         for number, count in tx.execute(twice.where(gone.c.connection_id == old.id, *living)):
@@ -63,7 +62,3 @@ def told_under_two_names(configured: Container[str], tx: Connection) -> Iterator
                 f"{count:,} deals of {old.name}, which is configured no more, are told of by {known[number].name} as "
                 "well. If that is the same account under another name, each is paid twice: give it its name back"
             )
-
-
-def _head(event: FromClause, deal: FromClause) -> ColumnElement[bool]:
-    return and_(*(event.c[name] == deal.c[name] for name in ("connection_id", "source_id", "revision")))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, select, text
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.selectable import FromClause
 
 from deals.identity import decode_json
 from deals.state import DealState, from_wire
@@ -92,14 +94,14 @@ def lookup(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dic
     return {row[0]: DealRow._make(row) for row in tx.execute(found)}
 
 
+def head(event: FromClause = events, deal: FromClause = deals) -> ColumnElement[bool]:
+    """Whether an event, or its receipt, is that of a deal's present state."""
+    return and_(*(event.c[name] == deal.c[name] for name in ("connection_id", "source_id", "revision")))
+
+
 def states(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dict[str, DealState]:
     """The present canonical state of these deals."""
-    head = and_(
-        events.c.connection_id == deals.c.connection_id,
-        events.c.source_id == deals.c.source_id,
-        events.c.revision == deals.c.revision,
-    )
-    found = select(deals.c.source_id, events.c.state).join(events, head)
+    found = select(deals.c.source_id, events.c.state).join(events, head())
     found = found.where(deals.c.connection_id == connection_id, bulk.among(tx, deals.c.source_id, source_ids))
     return {source_id: from_wire(decode_json(state)) for source_id, state in tx.execute(found)}
 
