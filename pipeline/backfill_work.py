@@ -115,13 +115,12 @@ def opened(app: App, row: BackfillRow, lease: Lease) -> Iterator[Run]:
     summary = summary_of(app, row)
     connected = app.connection(summary.connection or "")
     with app.store.write() as tx:
-        scope = scope_of(tx, app.store, connected, row.id)
+        scope, before = scope_of(tx, app.store, connected, row.id), predecessors_of(tx, app, connected)
         circuit = Circuit.gone_on_with(tx, row.connection_id, row.id, connected.settings.delete_limit)
     permits, known = app.permits(connected.name, "backfill"), landed(app.store, connected.name)
     reader = connected.open_reader(app.store.now, permits, known)
     try:
         with bind(run=row.id, connection=connected.name):
-            before = predecessors_of(app, connected)
             run = Run(app.store, connected, scope, reader, summary, silent, lease=lease, predecessors=before)
             run.circuit = circuit
             yield run

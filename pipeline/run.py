@@ -233,7 +233,7 @@ def running(app: App, name: str, kind: str, *, progress: Progress, exclusive: bo
 
 
 def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: Lease | None) -> Iterator[Run]:
-    scope = _begin(app.store, connected, kind, alone=lease is not None)
+    scope, before = _begin(app, connected, kind, alone=lease is not None)
     with bind(run=scope.run_id, connection=connected.name):
         log.info("run.started", kind=kind)
         reader = None
@@ -241,7 +241,7 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
             known = landed(app.store, connected.name)
             reader = connected.open_reader(app.store.now, app.permits(connected.name, kind), known)
             summary = Summary(run=scope.run_id, connection=connected.name)
-            run = Run(app.store, connected, scope, reader, summary, progress, lease, predecessors_of(app, connected))
+            run = Run(app.store, connected, scope, reader, summary, progress, lease, before)
             yield run
             _finish(app.store, run, kind)
         except BaseException as error:
@@ -252,18 +252,18 @@ def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: L
                 reader.close()
 
 
-def predecessors_of(app: App, connected: Connected) -> Mapping[int, str]:
+def predecessors_of(tx: Connection, app: App, connected: Connected) -> Mapping[int, str]:
     """Connections whose deals this one may be about to tell of under its own name; see `pipeline.renamed`."""
     if connected.settings.external_id_prefix is not None:  # a person has said whose deals these are
         return {}
-    with app.store.read() as tx:
-        return predecessors(tx, connected.name, app.settings.connections)
+    return predecessors(tx, connected.name, app.settings.connections)
 
 
-def _begin(store: Store, connected: Connected, kind: str, *, alone: bool) -> Scope:
-    with store.write() as tx:
+def _begin(app: App, connected: Connected, kind: str, *, alone: bool) -> tuple[Scope, Mapping[int, str]]:
+    with app.store.write() as tx:
         row = connections.enrol(tx, connected.name, connected.settings.source)
-        return scope_of(tx, store, connected, runs.start(tx, kind, row.id, now(tx), alone=alone))
+        scope = scope_of(tx, app.store, connected, runs.start(tx, kind, row.id, now(tx), alone=alone))
+        return scope, predecessors_of(tx, app, connected)
 
 
 def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) -> Scope:
