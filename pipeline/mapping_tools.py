@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from connectors.paging import each_once
 from connectors.source import Field, Page, Record
 from mappings.labels import bind
 from mappings.suggest import Observed
@@ -38,7 +39,9 @@ def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
     reader = chosen.open_reader(app.store.now, app.permits(connection, "pull"))
     observed, fields = Observed(), list[Field]()
     try:
-        for record in islice(_each_once(reader.everything(None), fields), sample):
+        # Pages overlap, and counts are to be counts of deals.
+        pages = each_once(_read(reader.everything(None), fields))
+        for record in islice(chain.from_iterable(pages), sample):
             try:
                 observed.add(record.kind, decode(record.raw))
             except Undecodable:
@@ -50,14 +53,11 @@ def suggest(app: App, connection: str, *, sample: int = 2000) -> str:
     return suggested(chosen.source.name, observed, shipped(chosen.source.name), labels)
 
 
-def _each_once(pages: Iterable[Page], fields: list[Field]) -> Iterator[Record]:
-    """The records of a full read, whose pages overlap, so that counts are counts of deals; and the custom fields that
-    the source has defined by then."""
-    before: set[str] = set()
+def _read(pages: Iterable[Page], fields: list[Field]) -> Iterator[Sequence[Record]]:
+    """The records of a full read, page by page; and the custom fields that the source has defined by then."""
     for page in pages:
         fields += page.fields
-        yield from (record for record in page.records if record.source_id not in before)
-        before = {record.source_id for record in page.records}
+        yield page.records
 
 
 def describe(settings: Settings, connection: str) -> list[Any]:
