@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import httptools
 from sqlalchemy import text
@@ -37,7 +37,7 @@ UNREADABLE = None
 """Stands for a state that the mapping cannot read: it is parked, and the ledger never hears of it."""
 
 READS_ON = timedelta(seconds=10)
-"""So long may a process that slept through the loss of its lease be reading before it comes to know."""
+"""So long may a process read on that slept through the loss of its lease, or was cut off with a page under way."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,16 @@ class Evidence:
             lanes.setdefault(row["external_id"], []).append(row)
         return lanes
 
-    def somebody_awoke(self, since: datetime, until: datetime) -> bool:
-        """Whether a process went on after a sleep, then or so shortly before that it may have been reading still."""
-        return any(at <= until and since <= at + READS_ON for at in self.topology.awoke)
+    def somebody_reads_on(self, connection: str, since: datetime, until: datetime) -> bool:
+        """Whether a process went on after a sleep, or a run of the connection came to no good end, then or so shortly
+        before that it may have been reading still: what it is served then, it does not land.
+        """
+        cut_off = [
+            _moment(row["ended_at"])
+            for row in self.store["runs"]
+            if row["connection"] == connection and row["ended_at"] and row["kind"] != "fetch" and row["state"] != "done"
+        ]
+        return any(at <= until and since <= at + READS_ON for at in [*self.topology.awoke, *cut_off])
 
     def reading(self, name: str, record: Row | None) -> bytes | None:
         """What a deal of a tenant is worth telling the ledger, when a reader is shown this."""
@@ -274,9 +281,12 @@ def checkpoints_move_with_their_pages(evidence: Evidence) -> Iterator[str]:
     """2: wherever a checkpoint was ever put, its run landed something in that very transaction; and as far as it says
     that the source was read, by ids or by times, whatever the source shows had landed by then.
 
-    Deals that ever were away are left out of the latter: what they were meanwhile, nobody could read.
+    Deals that ever were away are left out of the latter: what they were meanwhile, nobody could read. So is a deal that
+    was written again before the run that moved the checkpoint had ended: a list by times shows it at its other end by
+    then, and the mark is before it, so that the next pull reads it.
     """
     written = {name: _writes(crm) for name, crm in evidence.crms.items()}
+    ended = {row["id"]: row["ended_at"] for row in evidence.store.get("runs", [])}
     landed: dict[tuple[str, str], str] = {}
     marks: dict[str, str] = {}
     rows = [*evidence.store.get("places", []), *evidence.store.get("landings", [])]
@@ -295,9 +305,11 @@ def checkpoints_move_with_their_pages(evidence: Evidence) -> Iterator[str]:
         mark = cursor.get("watermark")
         if mark not in (None, marks.get(name)):
             marks[name] = mark
+            until = _moment(ended.get(row["run_id"]) or mark)
             for deal, writes in written[name].items():
-                before = [version for at, version in writes if at <= _moment(mark)]
-                if before and landed.get((name, deal), "") < max(before):
+                before = [write.version for write in writes if write.at <= _moment(mark) and write.alone]
+                again = any(_moment(mark) < write.at <= until for write in writes)
+                if before and not again and landed.get((name, deal), "") < max(before):
                     yield f"2 the checkpoint of {name} says {mark}, and {deal} as of {max(before)} had not landed"
 
 
@@ -310,10 +322,18 @@ def _passed(crm: Crm, cursor: Mapping[str, Any]) -> set[str]:
     return {deal for deal in crm.first if last is not None and deal >= last}
 
 
-def _writes(crm: Crm) -> dict[str, list[tuple[datetime, str]]]:
-    """When each deal that was never away was written, and the version it had then as we keep it; but for those writes
-    that share their instant: the newest of them may have come after somebody had read up to it.
+class _Write(NamedTuple):
+    """A deal was written; `version` is the one it had then as we keep it. Where it was not `alone` in its instant,
+    the newest of them may have come after somebody had read up to it.
     """
+
+    at: datetime
+    version: str
+    alone: bool
+
+
+def _writes(crm: Crm) -> dict[str, list[_Write]]:
+    """What was written of each deal that was never away."""
     found: dict[str, list[tuple[datetime, str]]] = {}
     for deal, records in crm.past.states.items():
         for record in filter(None, records):
@@ -322,7 +342,7 @@ def _writes(crm: Crm) -> dict[str, list[tuple[datetime, str]]]:
             found.setdefault(deal, []).append((_moment(record["updatedAt" if planhat else "updated_at"]), version))
     at_once = Counter(at for writes in found.values() for at, _ in writes)
     return {
-        deal: [(at, version) for at, version in writes if at_once[at] == 1]
+        deal: [_Write(at, version, at_once[at] == 1) for at, version in writes]
         for deal, writes in found.items()
         if None not in crm.past.states[deal]
     }
@@ -333,7 +353,7 @@ def rows_are_conserved(evidence: Evidence) -> Iterator[str]:
 
     A page may be served twice, when it is asked for again or its answer came too late: so a run counts no more rows
     than were served while it lasted, and no fewer than there were different deals in the lists, if it came to its end
-    and nobody who had slept through the loss of its lease was reading on beside it.
+    and nobody who had lost the connection's lease was reading on beside it.
     """
     for row in evidence.store["runs"]:
         which = f"{row['kind']} {row['id']} of {row['connection']}"
@@ -346,7 +366,7 @@ def rows_are_conserved(evidence: Evidence) -> Iterator[str]:
             since, until = _moment(row["started_at"]), _moment(row["ended_at"]) + timedelta(milliseconds=1)
             shown = [one.ids for one in evidence.crms[row["connection"]].served if since <= one.at <= until]
             most, least = sum(map(len, shown)), len({deal for ids in shown if len(ids) > 1 for deal in ids})
-            if evidence.somebody_awoke(since, until):
+            if evidence.somebody_reads_on(row["connection"], since, until):
                 least = 0
             if not least <= row["read"] <= most:
                 yield f"9 {which} counts {row['read']} rows, and was served {most}, of {least} deals"

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from tests.faults.judge import Evidence, checkpoints_move_with_their_pages, rows_are_conserved
-from tests.faults.people import Crm, People, Served
+from tests.faults.people import Clock, Crm, People, Served
 from tests.faults.topology import Topology
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
@@ -37,11 +37,15 @@ def place(at: int, cursor: dict[str, Any], *, landed: bool = True) -> dict[str, 
     }  # fmt: skip
 
 
+def version(crm: Crm, deal: str) -> str:
+    record = crm.past.states[deal][-1]
+    assert record is not None
+    return str(record["updatedAt"])
+
+
 def landings(crm: Crm, deals: list[str]) -> Iterator[dict[str, Any]]:
     for number, deal in enumerate(deals):
-        record = crm.past.states[deal][-1]
-        assert record is not None
-        yield {"at": number, "connection": EU, "source_id": deal, "version": record["updatedAt"]}
+        yield {"at": number, "connection": EU, "source_id": deal, "version": version(crm, deal)}
 
 
 def test_a_place_is_believed_when_all_before_it_had_landed(crm: Crm):
@@ -67,12 +71,29 @@ def test_a_watermark_beyond_a_write_that_had_not_landed_is_found(crm: Crm):
     before = list(landings(crm, sorted(crm.first)))
     deal = crm.tenant.ids()[0]
     crm.set_amount(deal, Decimal(7))
-    (last,) = (record["updatedAt"] for record in crm.past.states[deal][-1:] if record)
+    last = version(crm, deal)
     marked = place(100, {"watermark": last})
     (complaint,) = checkpoints_move_with_their_pages(evidence(crm, landings=before, places=[marked]))
     assert complaint == f"2 the checkpoint of {EU} says {last}, and {deal} as of {last} had not landed"
     told = [*before, *landings(crm, [deal])]
     assert list(checkpoints_move_with_their_pages(evidence(crm, landings=told, places=[marked]))) == []
+
+
+def test_a_deal_that_moved_to_the_lists_other_end_while_it_was_read_is_left_to_the_next_pull(crm: Crm):
+    before = list(landings(crm, sorted(crm.first)))
+    other, deal = crm.tenant.ids()[:2]
+    for second, written in enumerate((deal, other, deal)):
+        cast(Clock, crm.tenant.clock).made = datetime.now(UTC) + timedelta(seconds=second)
+        crm.set_amount(written, Decimal(second))
+    marked = place(100, {"watermark": version(crm, other)})
+    landed = [*before, *landings(crm, [other])]
+    again = datetime.fromisoformat(version(crm, deal))
+    for ended, found in ((again, False), (again - timedelta(milliseconds=1), True)):
+        run = RUN | {"ended_at": ended.isoformat()}
+        complaints = list(
+            checkpoints_move_with_their_pages(evidence(crm, landings=landed, places=[marked], runs=[run]))
+        )
+        assert bool(complaints) is found, "what was written after the run had ended was in its place while it read"
 
 
 def test_a_checkpoint_that_moved_in_a_transaction_of_its_own_is_found(crm: Crm):
@@ -107,3 +128,23 @@ def test_what_was_served_to_a_sleeper_that_awoke_is_not_asked_of_its_successor(c
     assert bool(list(rows_are_conserved(evidence(crm, AT + timedelta(seconds=second), runs=[few])))) is found
     too_many = RUN | {"read": 9, "unchanged": 8}
     assert list(rows_are_conserved(evidence(crm, AT + timedelta(seconds=second), runs=[too_many])))
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"state": "failed"}, False),
+        ({"state": "done"}, True),
+        ({"state": "failed", "kind": "fetch"}, True),
+        ({"state": "failed", "connection": "planhat-us"}, True),
+        ({"state": "failed", "ended_at": (AT - timedelta(seconds=11)).isoformat()}, True),
+        ({"state": "running", "ended_at": None}, True),
+    ],
+)
+def test_a_page_that_was_under_way_when_a_run_was_cut_off_is_not_asked_of_its_successor(
+    crm: Crm, other: dict[str, Any], found: bool
+):
+    few = RUN | {"read": 2, "unchanged": 1}
+    crm.served = [Served(AT + timedelta(seconds=1), tuple(sorted(crm.first)[:4]))]
+    before = RUN | {"id": 2, "kind": "reconcile", "ended_at": (AT - timedelta(seconds=1)).isoformat()} | other
+    assert bool(list(rows_are_conserved(evidence(crm, runs=[before, few])))) is found
