@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -62,22 +63,24 @@ class Verb(Task):  # type: ignore[misc]
 
 
 class Hearing(StartStopStep):  # type: ignore[misc]
-    """Ends a worker that goes deaf, from whatever cause: whoever supervises it begins it anew."""
+    """Ends a worker that goes deaf or hangs, from whatever cause: whoever supervises it begins it anew."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
     _looking: Any = None
 
     def start(self, consumer: Any) -> None:
         """Look at regular times as long as this connection to the broker lasts."""
-        self._ear = alive.Ear()
+        self._ear, self._pulse = alive.Ear(), alive.Pulse(LISTENS_EVERY_S, _hangs)
         self._looking = consumer.timer.call_repeatedly(LISTENS_EVERY_S, self._look, (consumer,))
 
     def stop(self, consumer: Any) -> None:
         """Look no more."""
         if self._looking is not None:  # a connection may be lost before it has begun
             consumer.timer.cancel(self._looking)
+            self._pulse.stop()
 
     def _look(self, consumer: Any) -> None:
+        self._pulse.beat()
         idle = not state.reserved_requests and not state.active_requests
         queue = _waits(consumer) if idle else None
         if self._ear.deaf(taken=state.all_total_count[0], waits=queue is not None):
@@ -85,6 +88,13 @@ class Hearing(StartStopStep):  # type: ignore[misc]
                 "worker.deaf", queue=queue, reason="messages wait, and this worker takes none: it ends, to be restarted"
             )
             raise WorkerShutdown(os.EX_UNAVAILABLE)
+
+
+def _hangs() -> None:
+    """Say where everybody stands, and end at once: what hangs can be asked for nothing more."""
+    log.error("worker.hangs", reason="this worker's main loop comes round no more: it ends, to be restarted")
+    faulthandler.dump_traceback()
+    os._exit(os.EX_SOFTWARE)
 
 
 def _waits(consumer: Any) -> str | None:

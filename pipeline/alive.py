@@ -2,7 +2,8 @@
 
 It listens on nothing that could be probed, so it touches a file, which `DEALSYNC_ALIVE_FILE` names, and tells systemd's
 watchdog where there is one. Whoever hangs, is frozen or has lost its broker for good does neither. A worker that goes
-round and takes no message any more finds that out itself, by its `Ear`, and ends.
+round and takes no message any more finds that out itself, by its `Ear`, and ends; so does one that comes round no more,
+by its `Pulse`: not everybody who supervises processes acts on what a probe says.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +62,35 @@ class Ear:
         self._missed = self._missed + 1 if waits and taken == self._taken else 0
         self._taken = taken
         return self._missed >= self.patience
+
+
+class Pulse:
+    """Watches from a thread whether a loop still comes round, until `stop`.
+
+    Looks are counted here too: a process that was frozen as a whole has missed nothing.
+    """
+
+    def __init__(self, every_s: float, stopped: Callable[[], None]) -> None:
+        """`stopped` is called by the thread once six looks in a row, `every_s` apart, saw the loop stand still."""
+        self._every_s, self._stopped = every_s, stopped
+        self._rounds = 0
+        self._over = threading.Event()
+        threading.Thread(target=self._watch, name="pulse", daemon=True).start()
+
+    def beat(self) -> None:
+        """The loop has come round."""
+        self._rounds += 1
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        ear = Ear()
+        while not self._over.wait(self._every_s):
+            if ear.deaf(taken=self._rounds, waits=True):
+                self._stopped()
+                return
 
 
 if __name__ == "__main__":

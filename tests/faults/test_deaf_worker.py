@@ -1,4 +1,4 @@
-"""A worker that was cut off from its broker hears again; one that is deaf for any reason ends, and nobody else does."""
+"""A worker that was cut off from its broker hears again; one that is deaf or hangs ends, and nobody else does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -71,14 +71,14 @@ class Worker:
         return [b"BRPOP", b"nothing", command[-1]]
 
     @contextmanager
-    def running(self, crm: str) -> Iterator[subprocess.Popen[bytes]]:
-        connections = [CONNECTION.format(number=number, crm=crm) for number in range(PROCESSES)]
+    def running(self, crm: str = "", app: str = "worker") -> Iterator[subprocess.Popen[bytes]]:
+        connections = [CONNECTION.format(number=number, crm=crm) for number in range(PROCESSES if crm else 0)]
         file = self.folder / "dealsync.toml"
         file.write_text("\n".join([CONFIG.format(folder=self.folder, broker=self.relay.port), *connections]))
         more = {"DEALSYNC_CONFIG": str(file), "PLANHAT_TOKEN": "sandbox", "DEALSYNC_LISTENS_EVERY_S": "0.5"}
         environ = {**os.environ, **more}
         migrate(settings.load(file, environ))
-        command = ["celery", "-A", "worker", "worker", "--concurrency", str(PROCESSES)]
+        command = ["celery", "-A", app, "worker", "--concurrency", str(PROCESSES)]
         with (self.folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command, "--without-gossip", "--without-mingle"],
@@ -89,9 +89,9 @@ class Worker:
             yield process
         finally:
             print(self.log())  # shown when the test fails
-            if process.poll() is None:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
             self.bell.close()
             self.relay.close()
             self.broker.signal(signal.SIGCONT)
@@ -175,3 +175,11 @@ def test_a_worker_that_is_deaf_ends_and_one_that_is_only_busy_does_not(worker: W
             assert process.wait(30) == os.EX_UNAVAILABLE
             assert queue.llen("pull") == PROCESSES, "whoever comes next finds what waits"
         assert '"worker.deaf", "queue": "pull"' in worker.log()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_whose_main_loop_hangs_says_where_and_ends(worker: Worker):
+    with worker.running(app="tests.faults.hanging") as process:
+        assert process.wait(30) == os.EX_SOFTWARE
+    assert '"worker.hangs"' in worker.log()
+    assert "in fire_timers" in worker.log(), "where it hangs"

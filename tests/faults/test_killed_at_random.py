@@ -17,7 +17,9 @@ SEED = int(os.environ.get("DEALSYNC_SEED", "1"))
 
 @pytest.mark.timeout(1800)
 def test_workers_beats_receivers_and_ledgers_killed_at_random_lose_and_double_nothing(tmp_path: Path):
-    """`make chaos` kills two hundred times."""
+    """`make chaos` kills two hundred times. One pool in some hundreds does not survive it that a child is killed as it
+    begins: then its worker hangs, knows it, and ends (docs/decisions/0021).
+    """
     topology = Topology(tmp_path, SEED)
     with topology.running():
         witnesses.call(topology)
@@ -27,4 +29,4 @@ def test_workers_beats_receivers_and_ledgers_killed_at_random_lose_and_double_no
         judged(topology)
         nothing_more_happens(topology)
         assert sum(met.values()) == KILLS
-        assert topology.died == [], "somebody ended whom nobody had killed"
+        assert set(topology.died) <= topology.hung(), "somebody ended whom nobody had killed"

@@ -219,6 +219,10 @@ class Topology:
         """What all processes have logged."""
         return "\n".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("*.log")))
 
+    def hung(self) -> set[str]:
+        """The workers that found that they hung, said where, and ended; a supervisor begins them anew."""
+        return {file.stem for file in self.folder.glob("worker-*.log") if b'"worker.hangs"' in file.read_bytes()}
+
     def tail(self) -> str:
         """The end of each log, for whoever must find out why a test fails."""
         logs = sorted(self.folder.glob("*.log"))
@@ -305,7 +309,8 @@ class Topology:
         file = self.folder / "dealsync.toml"
         text = CONFIG.format(store=store, broker=broker) + ledger
         file.write_text("\n".join([text, *map(self._connection, TENANTS)]))
-        more = {"DEALSYNC_CONFIG": str(file), "DEALSYNC_TICK_EVERY_S": "1", "LEDGER_KEY": self.ledger_key}
+        paces = {"DEALSYNC_TICK_EVERY_S": "1", "DEALSYNC_LISTENS_EVERY_S": "2"}
+        more = {"DEALSYNC_CONFIG": str(file), "LEDGER_KEY": self.ledger_key, **paces}
         self.environ = {**bare, **more, **self._secrets()}
         self.settings = settings.load(file, self.environ)
         migrate(self.settings)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.alive import Ear
+import threading
+
+from pipeline.alive import Ear, Pulse
 
 
 def test_who_takes_nothing_while_messages_wait_is_deaf_after_so_many_looks():
@@ -20,3 +22,18 @@ def test_who_has_something_in_hand_or_nothing_to_take_is_not_deaf_and_what_it_mi
     ear = Ear(patience=2)
     looks = (True, True, False, True, False, True, True)
     assert [ear.deaf(taken=1, waits=waits) for waits in looks] == [*[False] * 6, True]
+
+
+def test_a_loop_that_stands_still_is_found_and_one_that_comes_round_is_not():
+    found = threading.Event()
+    pulse = Pulse(0.02, found.set)
+    for _ in range(30):
+        pulse.beat()
+        assert not found.wait(0.01)
+    assert found.wait(10)
+
+
+def test_nobody_watches_a_loop_that_has_ended():
+    found = threading.Event()
+    Pulse(0.01, found.set).stop()
+    assert not found.wait(0.3)
