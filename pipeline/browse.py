@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, select
 
 from deals.identity import decode_json
 from deals.state import STANDARD
@@ -14,6 +14,7 @@ from pipeline.faults import Unknown
 from pipeline.listing import streamed
 from pipeline.store import projection
 from pipeline.store.connections import names
+from pipeline.store.joins import same_event
 from pipeline.store.tables import connections, deals, events, receipts
 from pipeline.wiring import App
 
@@ -121,14 +122,9 @@ def shown_state(state: str) -> dict[str, Any]:
 
 
 def _history(tx: Connection, connection_id: int, source_id: str) -> list[dict[str, Any]]:
-    same = and_(
-        receipts.c.connection_id == events.c.connection_id,
-        receipts.c.source_id == events.c.source_id,
-        receipts.c.revision == events.c.revision,
-    )
     found = (
         select(events, receipts.c.outcome, receipts.c.domain_event_id, receipts.c.settled_at)
-        .outerjoin(receipts, same)
+        .outerjoin(receipts, same_event(receipts, events))
         .where(events.c.connection_id == connection_id, events.c.source_id == source_id)
     )
     return [

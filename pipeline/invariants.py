@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, exists, func, select, text
+from sqlalchemy import Connection, exists, func, select, text
 
 from deals.events import EventType
 from deals.identity import canonical, decode_json
@@ -17,6 +17,7 @@ from ledger.port import LedgerDeal, LedgerFault
 from pipeline.renamed import told_under_two_names
 from pipeline.store import connections, incidents, outbox, projection
 from pipeline.store.held import DISCARDED
+from pipeline.store.joins import same_deal
 from pipeline.store.session import now
 from pipeline.store.tables import deals, events, receipts
 from pipeline.store.tables import outbox as outbox_table
@@ -125,10 +126,7 @@ def _flat(deal: LedgerDeal) -> dict[str, Any]:
 
 def _settled(began: str) -> Any:
     """Nothing of a deal waits for the ledger, and nothing of it has come there since it began to be listed."""
-    waits, moved = (
-        exists().where(table.c.connection_id == deals.c.connection_id, table.c.source_id == deals.c.source_id)
-        for table in (outbox_table, receipts)
-    )
+    waits, moved = (exists().where(same_deal(table, deals)) for table in (outbox_table, receipts))
     return ~waits & ~moved.where(receipts.c.revision == deals.c.revision, receipts.c.settled_at >= began)
 
 
@@ -155,8 +153,7 @@ def _sent_in_order(tx: Connection) -> Iterator[str]:
     earlier = receipts.alias("later_receipt")
     overtaken = select(outbox_table.c.source_id, outbox_table.c.revision).where(
         exists().where(
-            earlier.c.connection_id == outbox_table.c.connection_id,
-            earlier.c.source_id == outbox_table.c.source_id,
+            same_deal(earlier, outbox_table),
             earlier.c.revision > outbox_table.c.revision,
             earlier.c.outcome != DISCARDED,
         )
@@ -187,17 +184,15 @@ def _told_by_one_id(tx: Connection) -> Iterator[str]:
     """A deal whose prefix was changed half way is in the ledger twice, as long as nobody has deleted the former."""
     former = events.alias("former")
     later_told = former.alias("later_told")
-    same = and_(former.c.connection_id == deals.c.connection_id, former.c.source_id == deals.c.source_id)
     over = exists().where(
-        later_told.c.connection_id == former.c.connection_id,
-        later_told.c.source_id == former.c.source_id,
+        same_deal(later_told, former),
         later_told.c.external_id == former.c.external_id,
         later_told.c.revision > former.c.revision,
     )
     twice = (
         select(former.c.source_id, former.c.external_id, events.c.external_id)
         .join_from(deals, events, projection.head())
-        .join(former, same)
+        .join(former, same_deal(former, deals))
         .where(former.c.external_id != events.c.external_id, former.c.event_type != EventType.DELETE, ~over)
     )
     for source_id, before, after in tx.execute(twice.limit(1)):

@@ -13,6 +13,7 @@ from pipeline.run import Run
 from pipeline.store import projection
 from pipeline.store import sides as store_sides
 from pipeline.store.connections import FROM_LEDGER
+from pipeline.store.joins import same_deal
 from pipeline.store.sides import Sides, row
 from pipeline.store.tables import deals, events, hints, outbox, receipts
 from pipeline.wiring import App
@@ -43,10 +44,7 @@ def read_projection(run: Run, sides: Sides, currency: str, reading_ledger: str) 
 
 def _believed(tx: Connection, run: Run, reading_ledger: str) -> Iterator[tuple[Any, ...]]:
     """Every projected deal: id, state, alive, version, observed at, and the four reasons why it may be on its way."""
-    waits, hinted = (
-        exists().where(table.c.connection_id == deals.c.connection_id, table.c.source_id == deals.c.source_id)
-        for table in (outbox, hints)
-    )
+    waits, hinted = (exists().where(same_deal(table, deals)) for table in (outbox, hints))
     found = (
         select(
             deals.c.source_id, events.c.state, deals.c.deleted, deals.c.version, deals.c.observed_at, waits,

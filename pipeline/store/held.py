@@ -10,6 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from deals.events import EventType
 from ledger import bulk
+from pipeline.store.joins import same_deal, same_event
 from pipeline.store.operator_tables import held_events, held_sets
 from pipeline.store.outbox import Lane
 from pipeline.store.tables import deals, events, facts, outbox, parked, receipts
@@ -140,9 +141,7 @@ def _hold(tx: Connection, number: int, which: ColumnElement[bool], source_ids: S
 def free(tx: Connection, number: int) -> None:
     """Let the events of a change set be sent; one that the ledger has refused stays parked."""
     refused = exists().where(
-        parked.c.connection_id == outbox.c.connection_id,
-        parked.c.source_id == outbox.c.source_id,
-        parked.c.revision == outbox.c.revision,
+        same_event(parked, outbox),
         parked.c.stage == "event",
         parked.c.state == "open",
     )
@@ -199,9 +198,8 @@ def undecided(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> 
 def comes_first(tx: Connection, number: int) -> int | None:
     """The first change set that waits as well, and that holds an earlier event of a deal of this one; None mostly."""
     mine = held_events.alias()
-    same = (mine.c.connection_id == held_events.c.connection_id) & (mine.c.source_id == held_events.c.source_id)
     found = select(func.min(held_events.c.set_id)).join(held_sets, held_sets.c.id == held_events.c.set_id)
-    found = found.join(mine, same & (mine.c.revision > held_events.c.revision))
+    found = found.join(mine, same_deal(mine, held_events) & (mine.c.revision > held_events.c.revision))
     return tx.execute(
         found.where(mine.c.set_id == number, held_sets.c.state == "held", held_sets.c.id != number)
     ).scalar()
@@ -209,7 +207,7 @@ def comes_first(tx: Connection, number: int) -> int | None:
 
 def tally(tx: Connection, number: int) -> dict[str, int]:
     """How many events of each type a change set has."""
-    found = select(events.c.event_type, func.count()).join(held_events, _same_event())
+    found = select(events.c.event_type, func.count()).join(held_events, same_event(events, held_events))
     return {
         row[0]: row[1] for row in tx.execute(found.where(held_events.c.set_id == number).group_by(events.c.event_type))
     }
@@ -244,7 +242,7 @@ def deals_of(tx: Connection, number: int, *, after: str, limit: int) -> list[str
 def run_held(tx: Connection, run_id: int) -> int:
     """How many events of a run are held, in a change set of its own or in that of a day."""
     found = select(func.count()).select_from(held_events).join(held_sets, held_sets.c.id == held_events.c.set_id)
-    found = found.join(events, _same_event())
+    found = found.join(events, same_event(events, held_events))
     return int(tx.execute(found.where(events.c.run_id == run_id, held_sets.c.state == "held")).scalar_one())
 
 
@@ -262,16 +260,11 @@ class Before(NamedTuple):
 
 def before(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dict[str, Before]:
     """For each of these deals whose latest event was discarded: what its last event that was not says."""
-    thrown = exists().where(
-        receipts.c.connection_id == events.c.connection_id,
-        receipts.c.source_id == events.c.source_id,
-        receipts.c.revision == events.c.revision,
-        receipts.c.outcome == DISCARDED,
-    )
+    thrown = exists().where(same_event(receipts, events), receipts.c.outcome == DISCARDED)
     columns = [events.c[name] for name in Before._fields]
     found = (
         select(events.c.source_id, deals.c.revision == events.c.revision, thrown, *columns)
-        .join(deals, and_(deals.c.connection_id == events.c.connection_id, deals.c.source_id == events.c.source_id))
+        .join(deals, same_deal(deals, events))
         .where(events.c.connection_id == connection_id, bulk.among(tx, events.c.source_id, source_ids))
         .order_by(events.c.source_id, events.c.revision)
     )
@@ -290,31 +283,17 @@ def before(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dic
 
 def _waiting(number: int, after: Lane) -> Select[Any]:
     place = (held_events.c.connection_id, held_events.c.source_id, held_events.c.revision)
-    in_outbox = and_(*(outbox.c[column.name] == column for column in place))
     further = (held_events.c.source_id > after[1]) | (
         (held_events.c.source_id == after[1]) & (held_events.c.revision > after[2])
     )
     return (
         select(*place, events.c.external_id, events.c.event_type, events.c.dedup_key, events.c.state, outbox.c.attempts)
-        .join(events, _same_event())
-        .join(outbox, in_outbox)
+        .join(events, same_event(events, held_events))
+        .join(outbox, same_event(outbox, held_events))
         .where(held_events.c.set_id == number, further)
         .order_by(held_events.c.source_id, held_events.c.revision)
     )
 
 
-def _same_event() -> ColumnElement[bool]:
-    return and_(
-        events.c.connection_id == held_events.c.connection_id,
-        events.c.source_id == held_events.c.source_id,
-        events.c.revision == held_events.c.revision,
-    )
-
-
 def _in_set(number: int) -> ColumnElement[bool]:
-    return exists().where(
-        held_events.c.connection_id == outbox.c.connection_id,
-        held_events.c.source_id == outbox.c.source_id,
-        held_events.c.revision == outbox.c.revision,
-        held_events.c.set_id == number,
-    )
+    return exists().where(same_event(held_events, outbox), held_events.c.set_id == number)

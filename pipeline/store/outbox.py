@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from deals.events import Event
 from ledger import bulk
 from ledger.port import Receipt
+from pipeline.store.joins import same_deal
 from pipeline.store.tables import events, outbox, receipts
 
 Lane = tuple[int, str, int]
@@ -143,9 +144,5 @@ def next_due(tx: Connection) -> str | None:
 def _is_head() -> ColumnElement[bool]:
     """First of its lane and not parked: a parked event holds back the later ones of its own deal, and nothing else."""
     earlier = outbox.alias("earlier")
-    blocked = exists().where(
-        earlier.c.connection_id == outbox.c.connection_id,
-        earlier.c.source_id == outbox.c.source_id,
-        earlier.c.revision < outbox.c.revision,
-    )
+    blocked = exists().where(same_deal(earlier, outbox), earlier.c.revision < outbox.c.revision)
     return and_(outbox.c.parked.is_(False), ~blocked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, func, select, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause
 
@@ -13,6 +13,7 @@ from deals.identity import decode_json
 from deals.state import DealState, from_wire
 from ledger import bulk
 from pipeline.store.connections import FROM_LEDGER
+from pipeline.store.joins import same_event
 from pipeline.store.tables import deals, events
 from pipeline.store.vault import RawRef
 
@@ -96,7 +97,7 @@ def lookup(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dic
 
 def head(event: FromClause = events, deal: FromClause = deals) -> ColumnElement[bool]:
     """Whether an event, or its receipt, is that of a deal's present state."""
-    return and_(*(event.c[name] == deal.c[name] for name in ("connection_id", "source_id", "revision")))
+    return same_event(event, deal)
 
 
 def states(tx: Connection, connection_id: int, source_ids: Sequence[str]) -> dict[str, DealState]:
