@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from connectors.faults import Fault, Refused
+from connectors.faults import Fault, RateLimited, Refused
 from connectors.source import Field, Found, Page, Reader
 from mappings.outcome import Mapped
 from pipeline.apply import apply, bury, retell
@@ -233,7 +233,11 @@ def running(app: App, name: str, kind: str, *, progress: Progress, exclusive: bo
 
 
 def _run(app: App, connected: Connected, kind: str, progress: Progress, lease: Lease | None) -> Iterator[Run]:
-    scope, before = _begin(app, connected, kind, alone=lease is not None)
+    try:
+        scope, before = _begin(app, connected, kind, alone=lease is not None)
+    except SettingsError as error:
+        _stay_out(app.store, connected, error)
+        raise
     with bind(run=scope.run_id, connection=connected.name):
         log.info("run.started", kind=kind)
         reader = None
@@ -264,6 +268,13 @@ def _begin(app: App, connected: Connected, kind: str, *, alone: bool) -> tuple[S
         row = connections.enrol(tx, connected.name, connected.settings.source)
         scope = scope_of(tx, app.store, connected, runs.start(tx, kind, row.id, now(tx), alone=alone))
         return scope, predecessors_of(tx, app, connected)
+
+
+def _stay_out(store: Store, connected: Connected, error: SettingsError) -> None:
+    """Let `status` say what a run was refused for before it had begun: else only the log of a worker would."""
+    with store.write() as tx:
+        row = connections.enrol(tx, connected.name, connected.settings.source)
+        connections.set_state(tx, row.id, "failing", reason_of(error))
 
 
 def scope_of(tx: Connection, store: Store, connected: Connected, run_id: int) -> Scope:
@@ -332,7 +343,9 @@ def _fail(store: Store, scope: Scope, error: BaseException) -> None:
     try:
         with store.write() as tx:
             runs.end(tx, scope.run_id, state, now(tx), reason)
-            if isinstance(error, Fault | Stopped):
+            if isinstance(error, RateLimited):  # the clock mends that: nobody has to be called
+                connections.wait(tx, scope.connection_id, reason)
+            elif isinstance(error, Fault | Stopped | SettingsError):
                 how = "refused" if isinstance(error, Refused) else "failing"
                 connections.set_state(tx, scope.connection_id, how, reason)
     except Exception:

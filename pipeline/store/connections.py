@@ -61,6 +61,12 @@ def set_state(tx: Connection, connection_id: int, state: str, reason: str | None
     tx.execute(change.values(state=state, reason=reason))
 
 
+def wait(tx: Connection, connection_id: int, reason: str) -> None:
+    """Say what a connection waits for, which is as well as it was; what refuses it is more than that."""
+    mine = connections.c.id == connection_id, connections.c.state != "refused"
+    tx.execute(update(connections).where(*mine).values(reason=reason))
+
+
 def succeeded(tx: Connection, connection_id: int, at: str) -> None:
     """Record a run that ended well."""
     change = update(connections).where(connections.c.id == connection_id)

@@ -11,6 +11,7 @@ from pipeline.faults import SettingsError
 from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.reconcile import reconcile
+from pipeline.status import status
 from pipeline.sweep import sweep
 from pipeline.wiring import App
 from tests.pipeline.world import NAME, TOKEN, ledger_states, rows
@@ -32,8 +33,13 @@ def test_whatever_reads_is_refused_and_says_which_prefix_to_write(
             read(app, NAME)
         assert f"write external_id_prefix = {NAME!r}" in str(caught.value)
     assert rows(app) == known
+    told = status(app)["connections"][0]
+    assert told["state"] == "failing"
+    assert "would be paid twice" in told["reason"]
     back = open_world(crm, f'external_id_prefix = "{NAME}"')
     assert pull(back, NAME).events == 1
+    told = status(back)["connections"][0]
+    assert (told["state"], told["reason"]) == ("ok", None)
 
 
 def test_a_prefix_is_chosen_freely_before_the_first_deal(open_world: Callable[..., App], crm: PlanhatSimulator):

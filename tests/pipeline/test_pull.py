@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from connectors.faults import Refused, Unavailable, Unintelligible
+from connectors.faults import Fault, RateLimited, Refused, Unavailable, Unintelligible
 from connectors.planhat.simulator import PlanhatSimulator
-from connectors.simulated_wire import html, refused, truncated
+from connectors.simulated_wire import Mishap, html, rate_limited, refused, truncated
 from pipeline.faults import Stopped
 from pipeline.pull import pull
 from pipeline.redrive import list_parked
@@ -107,6 +107,30 @@ def test_too_many_parked_stop_the_run_and_leave_the_checkpoint(open_world):
     assert stopped.value.summary.parked > 0.2 * 200
     assert cursor(app) == before
     assert len(list(list_parked(app))) > 0.8 * stopped.value.summary.parked
+
+
+@pytest.mark.parametrize(("before", "state"), [(None, "ok"), (html(), "failing"), (refused(401), "refused")])
+def test_a_source_that_lets_us_wait_is_as_well_as_it_was_and_status_says_for_what(
+    app: App, crm: PlanhatSimulator, before: Mishap | None, state: str
+):
+    pull(app, NAME)
+    if before is not None:
+        crm.faults.sometimes(1.0, before)
+        with pytest.raises(Fault):
+            pull(app, NAME)
+        crm.faults.clear()
+    reason = status(app)["connections"][0]["reason"]
+    crm.faults.sometimes(1.0, rate_limited("600"))
+    with pytest.raises(RateLimited):
+        pull(app, NAME)
+    told = status(app)["connections"][0]
+    assert told["state"] == state
+    assert told["reason"] == reason if state == "refused" else "asked again in 600 s" in told["reason"]
+    with pytest.raises(RateLimited):
+        pull(app, NAME)
+    again = status(app)["connections"][0]
+    assert again["state"] == state
+    assert again["reason"] == reason if state == "refused" else "is used up for another" in again["reason"]
 
 
 def test_one_unreadable_record_never_costs_its_page(app: App, crm: PlanhatSimulator):
