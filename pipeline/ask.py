@@ -8,9 +8,10 @@ from pipeline.backfill_report import Standing, standing
 from pipeline.faults import Unknown
 from pipeline.ringing import ring_for
 from pipeline.schedule import VERBS
+from pipeline.settings import Settings
 from pipeline.store import asked, connections
 from pipeline.store.session import now
-from pipeline.wiring import App
+from pipeline.wiring import App, migrate, open_app
 
 
 def ask_run(app: App, verb: str, connection: str, operator: Operator) -> None:
@@ -27,14 +28,27 @@ def ask_run(app: App, verb: str, connection: str, operator: Operator) -> None:
     ring_for(app, verb, connection=connection)
 
 
-def by_hand(app: App, verb: str, connection: str, operator: Operator) -> None:
-    """Write down that a person has a connection pulled or swept by a command, which then does it, or rings for it and
-    waits. Raises `Unknown`.
+def by_hand(app: App, verb: str, connection: str | None, operator: Operator, *, target: str | None = None) -> None:
+    """Write down that a person has something done by a command, which then does it, or rings for it and waits: a run of
+    a connection, or of none of them (None). Raises `Unknown`.
     """
-    chosen = app.settings.connection(connection)
     with app.store.write() as tx:
-        row = connections.enrol(tx, connection, chosen.source)
-        operator.did(tx, verb, outcome="asked for", connection_id=row.id)
+        number = None
+        if connection is not None:
+            number = connections.enrol(tx, connection, app.settings.connection(connection).source).id
+        operator.did(tx, verb, outcome="asked for", connection_id=number, target=target)
+
+
+def migrate_by_hand(settings: Settings, operator: Operator) -> list[str]:
+    """Bring the tables to this version, and write down that a person had it done; one line for each migration applied.
+
+    Raises as `pipeline.wiring.migrate`.
+    """
+    done = migrate(settings)
+    if done:
+        with open_app(settings) as app, app.store.write() as tx:
+            operator.did(tx, "migrate", outcome=f"{len(done)} migrations applied")
+    return done
 
 
 def ask_backfill(app: App, connection: str, window: Window, operator: Operator) -> Standing:

@@ -171,12 +171,19 @@ def doctor(ctx: typer.Context, as_json: Json = False, config: Config = None, qui
 
 
 @app.command()
-def migrate(ctx: typer.Context, as_json: Json = False, config: Config = None, quiet: Quiet = False) -> None:
+def migrate(
+    ctx: typer.Context,
+    why: Why = None,
+    who: As = None,
+    as_json: Json = False,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
     """Bring the store's tables to this version."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
-    from pipeline.wiring import migrate as verb
+    from pipeline.ask import migrate_by_hand
 
-    done = verb(terminal.settings())
+    done = migrate_by_hand(terminal.settings(), operator(who, why))
     if terminal.json:
         terminal.document({"done": done})
     elif not terminal.quiet:

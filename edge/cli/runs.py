@@ -72,15 +72,19 @@ def fetch(
     connection: ConnectionName,
     source_id: Annotated[str, typer.Argument(metavar="ID", help="The deal's id at the source.")],
     give_up_after: GiveUpAfter = PATIENCE,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Read one deal by its id at the source."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ask import by_hand
     from pipeline.fetch import fetch as verb
 
     with terminal.app(give_up_after) as opened:
+        by_hand(opened, "fetch", connection, operator(who, why), target=source_id)
         summary = verb(opened, connection, source_id)
     terminal.end(summary, summary_line(f"fetch {connection}:{source_id}", summary))
 
@@ -89,15 +93,19 @@ def fetch(
 def publish(
     ctx: typer.Context,
     give_up_after: GiveUpAfter = PATIENCE,
+    why: Why = None,
+    who: As = None,
     as_json: Json = False,
     config: Config = None,
     quiet: Quiet = False,
 ) -> None:
     """Send all that can be sent now to the ledger, then end."""
     terminal = Terminal.of(ctx, as_json, config, quiet)
+    from pipeline.ask import by_hand
     from pipeline.publish import publish as verb
 
     with terminal.app(give_up_after) as opened, terminal.progress("publish") as progress:
+        by_hand(opened, "publish", None, operator(who, why))
         summary = verb(opened, progress=progress)
     terminal.end(summary, publish_line(summary))
 

@@ -46,6 +46,21 @@ def test_pause_and_resume_say_who_and_why(cli: Cli, configured: Path):
     assert cli("resume", "planht").code == 2
 
 
+def test_who_migrates_reads_or_publishes_by_hand_is_kept_with_the_reason(
+    cli: Cli, configured: Path, crm: PlanhatSimulator
+):
+    person, one = ("--as", "ann", "--reason", "an audit"), crm.ids()[0]
+    for words in (("migrate",), ("fetch", "planhat", one), ("publish",), ("migrate",)):
+        assert cli(*words, *person).code == 0
+    kept = cli("audit", "--json").document["audit"]
+    assert [(each["action"], each["connection"], each["target"]) for each in kept] == [
+        ("migrate", None, None),
+        ("fetch", "planhat", one),
+        ("publish", None, None),
+    ], "the second time there was nothing to migrate"
+    assert {(each["who"], each["reason"]) for each in kept} == {("ann", "an audit")}
+
+
 def test_status_tells_when_each_connection_is_read_next(cli: Cli, configured: Path):
     assert "planhat: next pull 20" in cli("status").out
     cli("pull", "planhat")
