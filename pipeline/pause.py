@@ -13,13 +13,16 @@ def pause(app: App, connection: str, operator: Operator) -> Pause:
     """Read a connection no more by ourselves; the pause in force.
 
     Deliveries are still taken in and kept, what was decided is still published, and a run by hand is done as ever.
-    A connection that is paused already stays paused since when it was. Raises `Unknown`.
+    A connection that is paused already stays paused since when it was; by whom and why is told anew only with a reason.
+    Raises `Unknown`.
     """
     chosen = app.settings.connection(connection)
     with app.store.write() as tx:
         row = connections.enrol(tx, connection, chosen.source)
-        pauses.begin(tx, row.id, Pause(now(tx), operator.who, operator.why))
-        operator.did(tx, "pause", outcome="paused", connection_id=row.id)
+        before = pauses.all_of_them(tx).get(row.id)
+        if before is None or operator.why is not None:
+            pauses.begin(tx, row.id, Pause(now(tx), operator.who, operator.why))
+        operator.did(tx, "pause", outcome="paused" if before is None else "was paused", connection_id=row.id)
         return pauses.all_of_them(tx)[row.id]
 
 

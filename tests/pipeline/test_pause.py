@@ -54,14 +54,16 @@ def test_a_backfill_stands_still_for_the_workers_and_is_done_by_hand(app: App, c
     assert resume_backfill(app, number).standing.state == "done"
 
 
-def test_who_pauses_what_is_paused_changes_nothing_of_since_when(app: App):
-    since = pause(app, NAME, BOB).since
-    assert pause(app, NAME, ANN).since == since
+def test_who_pauses_what_is_paused_changes_nothing_of_since_when_nor_of_why_without_a_reason_of_their_own(app: App):
+    first = pause(app, NAME, BOB)
+    assert (first.who, first.reason) == (ANN.who, ANN.why)
+    again = pause(app, NAME, Operator("cy", "an audit"))
+    assert (again.since, again.who, again.reason) == (first.since, "cy", "an audit")
     assert [resume(app, NAME, BOB), resume(app, NAME, BOB)] == [True, False]
     assert [(one["who"], one["action"], one["outcome"]) for one in list_audits(app)] == [
         ("ann", "pause", "paused"),
-        ("bob", "pause", "paused"),
-        ("ann", "pause", "paused"),
+        ("bob", "pause", "was paused"),
+        ("cy", "pause", "was paused"),
         ("bob", "resume", "resumed"),
         ("bob", "resume", "was not paused"),
     ]
