@@ -64,8 +64,10 @@ def money(cents: int | None, currency: str | None) -> str:
     return f"{'-' if cents < 0 else ''}{whole:,}{fraction} {currency}"
 
 
-def expectation(expected: dict[str, Any], currency: str) -> str:
-    """What a dry run said, in words."""
+def expectation(expected: dict[str, Any] | None, currency: str) -> str:
+    """What a dry run said, in words; None where it has not come to that."""
+    if expected is None:
+        return "not looked at yet"
     if "unreadable" in expected:
         return str(expected["unreadable"])
     parts = [
@@ -73,6 +75,7 @@ def expectation(expected: dict[str, Any], currency: str) -> str:
         for name, word in (
             ("creates", "new"), ("changes", "changed"), ("no_ops", "unchanged"), ("parked", "parked"),
             ("out_of_scope", "out of scope"), ("unreadable_chunks", "chunks that cannot be read"),
+            ("unknown_chunks", "chunks that it has not come to"),
         )
         if expected.get(name)
     ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -25,7 +25,8 @@ SHARES = ("creates", "changes", "no_ops", "parked", "out_of_scope")
 class Standing:
     """How a backfill stands. `records` were read in it; `rate` is records a second of work; `eta_seconds` is None
     while it stands still, its connection is paused, or nothing is known, and includes what a used up quota makes it
-    wait for. `expected` adds up what a dry run said, None without one."""
+    wait for. `expected` adds up what a dry run said, None without one; where that was cut off, `unknown_chunks` are
+    those that it had not come to."""
 
     id: int
     connection: str
@@ -147,12 +148,12 @@ def standing_of(tx: Connection, row: BackfillRow) -> Standing:
         rate=round(records / worked_s, 1) if worked_s > 0 else None,
         eta_seconds=_ends_in(tx, row, _eta(row.state, plan, worked_s)) if row.laid_out else None,
         percent=int(100 * share),
-        expected=expected(one.expectation for one in plan),
+        expected=expected([one.expectation for one in plan]),
         plan=plan,
     )
 
 
-def expected(parts: Iterable[dict[str, Any] | None]) -> dict[str, Any] | None:
+def expected(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
     """What dry runs of several chunks say together; None where there was none."""
     told = [part for part in parts if part is not None]
     if not told:
@@ -162,7 +163,8 @@ def expected(parts: Iterable[dict[str, Any] | None]) -> dict[str, Any] | None:
         for currency, cents in part.get("money", {}).items():
             money[currency] += cents
     shares = {name: sum(part.get(name, 0) for part in told) for name in SHARES}
-    return {**shares, "unreadable_chunks": sum("unreadable" in part for part in told), "money": dict(money)}
+    unreadable, unknown = sum("unreadable" in part for part in told), len(parts) - len(told)
+    return {**shares, "unreadable_chunks": unreadable, "unknown_chunks": unknown, "money": dict(money)}
 
 
 def _share(chunk: ChunkRow) -> float:

@@ -224,11 +224,10 @@ def _expectation(terminal: Terminal, outcome: Outcome, currency: str) -> None:
     if terminal.json or terminal.quiet:
         return
     stands = outcome.standing
-    told = stands.expected or {}
-    chunks = counted(stands.total, "chunk")
-    terminal.line(f"backfill {stands.id} of {stands.connection} would read {chunks}: {expectation(told, currency)}")
+    chunks, told = counted(stands.total, "chunk"), expectation(stands.expected if stands.total else {}, currency)
+    terminal.line(f"backfill {stands.id} of {stands.connection} would read {chunks}: {told}")
     for one in stands.plan_as_json():
-        terminal.line(f"{one['number']:>5}  {one['part']}: {expectation(one['expected'] or {}, currency)}")
+        terminal.line(f"{one['number']:>5}  {one['part']}: {expectation(one['expected'], currency)}")
 
 
 def _show(terminal: Terminal, found: list[Standing]) -> None:

@@ -10,10 +10,12 @@ from sqlalchemy import func, select
 
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulated_wire import refused
+from edge.words import expectation
 from pipeline.backfill import cancel, resume, start
 from pipeline.backfill_preview import preview
-from pipeline.backfill_report import Standing, expected
+from pipeline.backfill_report import Standing, expected, listed
 from pipeline.backfill_work import REMAPPED
+from pipeline.faults import Interrupted
 from pipeline.invariants import doctor
 from pipeline.mapping_files import shipped
 from pipeline.pull import pull
@@ -123,6 +125,21 @@ def test_a_chunk_that_cannot_be_read_is_told_and_the_others_are_looked_at(app: A
     assert (told["unreadable_chunks"], standing.failed, 50 < told["creates"] < 70) == (1, 0, True)
     crm.faults.clear()
     assert resume(app, standing.id).standing.state == "done"
+
+
+def test_a_dry_run_that_was_cut_off_says_of_how_many_chunks_it_knows_nothing(app: App):
+    """What it has found so far must not pass for all of it."""
+
+    def cut_off(standing: Standing) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        preview(app, NAME, ALL, watch=cut_off)
+    (standing,) = listed(app)
+    told = standing.expected or {}
+    assert told["unknown_chunks"] == standing.total - 1 > 0
+    assert f"{standing.total - 1} chunks that it has not come to" in expectation(told, "USD")
+    assert [expectation(one.expectation, "USD") == "not looked at yet" for one in standing.plan[:2]] == [False, True]
 
 
 def test_a_plan_keeps_nobody_off_and_can_be_thrown_away(app: App):
