@@ -24,6 +24,9 @@ BODY_WITHIN_S = 10.0
 AT_ONCE = 4
 """Requests worked on at the same time: the rest of the process, webhooks first of all, needs the database as well."""
 
+ROOM_WITHIN_S = 10.0
+"""Whoever finds no room among them for so long is told to come again: a database that hangs keeps nobody waiting."""
+
 _WHY = {408: "the body took too long", 413: f"the body is larger than {MAX_BODY} bytes"}
 _WARN_EVERY_S = 60.0
 
@@ -64,8 +67,17 @@ class Operations:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        async with self._room:
+        try:
+            await asyncio.wait_for(self._room.acquire(), ROOM_WITHIN_S)
+        except TimeoutError:
+            answer = refusal(503, "too much is being worked on: try again in a moment", for_machines=for_machines)
+            answer.headers["Retry-After"] = "5"
+            await answer(scope, receive, send)
+            return
+        try:
             await _guarded(self._api if for_machines else self._pages, scope, _replaying(body, receive), send)
+        finally:
+            self._room.release()
 
     def close(self) -> None:
         """End what was begun here."""

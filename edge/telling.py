@@ -39,7 +39,7 @@ def telling_of(error: Exception, *, acting: bool) -> Told:
 
 def plainly(status: int, message: str) -> Told:
     """A refusal of ours in one line."""
-    return Told(status, REFUSED if status in (401, 403) else USAGE, [message])
+    return Told(status, {401: REFUSED, 403: REFUSED, 503: UNAVAILABLE}.get(status, USAGE), [message])
 
 
 def reported(error: Exception) -> str:

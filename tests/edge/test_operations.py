@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +17,9 @@ import pytest
 
 from connectors.planhat.simulator import PlanhatSimulator
 from connectors.simulation import serve
+from edge import operations
 from edge.asgi import Served
+from edge.exits import UNAVAILABLE
 from edge.operations import AT_ONCE
 from pipeline.pull import pull
 from pipeline.up import Crew
@@ -94,3 +97,34 @@ def test_operators_who_dawdle_hold_up_neither_each_other_nor_the_monitors(tmp_pa
         ends.set()
         for thread in threads:
             thread.join()
+
+
+def test_who_finds_no_room_is_told_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A store that lets nobody write holds all who would; whoever comes after them is not kept waiting with them."""
+    monkeypatch.setattr(operations, "ROOM_WITHIN_S", 0.5)
+    crm = PlanhatSimulator(seed=7, deals=3, token=TOKEN)
+    file = tmp_path / "store.db"
+    with opened(tmp_path, f"sqlite:///{file}", crm) as app, operated(app, crm) as world, world.api() as ann:
+        pull(app, NAME)
+        answers: list[int] = []
+
+        def pause() -> None:
+            headers = {"Authorization": f"Bearer {ANN}"}
+            body = {"reason": "a test"}
+            answer = httpx.post(f"{world.url}/api/v1/connections/{NAME}/pause", json=body, headers=headers, timeout=60)
+            answers.append(answer.status_code)
+
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            threads = [threading.Thread(target=pause) for _ in range(AT_ONCE)]
+            for thread in threads:
+                thread.start()
+            eventually(lambda: ann.get("/api/v1/deals").status_code == 503)
+            answer = ann.get("/api/v1/deals")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert answer.json()["error"]["code"] == UNAVAILABLE
+            other.execute("ROLLBACK")
+        for thread in threads:
+            thread.join()
+        assert answers == [200] * AT_ONCE
+        assert ann.get("/api/v1/deals").status_code == 200
