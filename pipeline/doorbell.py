@@ -115,4 +115,4 @@ class _Heeding:
         except _EXPECTED:
             pass  # written down with its run; what failed is due again later
         except Exception:
-            log.exception("heed.failed", verb=name)
+            log.exception("doorbell.crashed", verb=name)

@@ -53,7 +53,7 @@ def show(
         found = show_held(opened, number)
         one = next(found)
         if terminal.json:
-            terminal.document({**one, "waiting": list(found)})
+            terminal.stream("waiting", found, of=one)
             return
         terminal.fields(one)
         terminal.table(_EVENTS, map(_event, found))

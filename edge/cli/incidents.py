@@ -53,7 +53,7 @@ def show(
         found = show_incident(opened, number)
         one = next(found)
         if terminal.json:
-            terminal.document({**one, "met": list(found)})
+            terminal.stream("met", found, of=one)
             return
         terminal.fields(one)
         terminal.table(_EVENTS, map(_event, found))

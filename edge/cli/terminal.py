@@ -87,9 +87,11 @@ class Terminal:
         self._write(sys.stdout, _encoded(value, indent=2))
         self.answered = True
 
-    def stream(self, key: str, items: Iterable[Mapping[str, Any]]) -> None:
-        """Print `{key: [items]}` while the items come, without ever holding the list in memory."""
-        lead = f'{{"{key}": ['
+    def stream(self, key: str, items: Iterable[Mapping[str, Any]], *, of: Mapping[str, Any] | None = None) -> None:
+        """Print `{key: [items]}` while the items come, without ever holding the list in memory; what the items are `of`
+        has its fields before them."""
+        fields = f"{_encoded(of)[:-1]}, " if of else "{"
+        lead = f'{fields}"{key}": ['
         for item in items:
             self._write(sys.stdout, f"{lead}\n{_encoded(item)}", end="")
             self.answered = True

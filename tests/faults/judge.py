@@ -415,7 +415,7 @@ def _is_plain(line: str) -> bool:
     return not line.startswith("{")
 
 
-BUGS = ("raised unexpected", '"heed.crashed"', '"heed.failed"', '"crashed"', "Exception in")
+BUGS = ("raised unexpected", '"heed.crashed"', '"doorbell.crashed"', '"crashed"', "Exception in")
 NO_BUGS = ("WorkerLostError", "Terminated", "SystemExit: -241")
 """What Celery raises about a child of its own that was killed, or in one that is to end (241 stands for SIGTERM)."""
 
