@@ -76,8 +76,8 @@ class Hearing(StartStopStep):  # type: ignore[misc]
     def stop(self, consumer: Any) -> None:
         """Look no more."""
         if self._looking is not None:  # a connection may be lost before it has begun
-            consumer.timer.cancel(self._looking)
             self._pulse.stop()
+            consumer.timer.cancel(self._looking)
 
     def _look(self, consumer: Any) -> None:
         self._pulse.beat()
