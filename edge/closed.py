@@ -16,9 +16,10 @@ WHY = (
 
 def refusal(status: int, message: str, *, for_machines: bool) -> Response:
     """An answer to a request that is not looked at any further: in the envelope for machines, a line for people."""
-    answer: Response = PlainTextResponse(f"{message}\n", status)
+    told = plainly(status, message)
+    answer: Response = PlainTextResponse(f"{message}\n", status, told.headers)
     if for_machines:
-        answer = Response(encoded(plainly(status, message).as_json()), status, media_type="application/json")
+        answer = Response(encoded(told.as_json()), status, told.headers, "application/json")
     answer.headers.update({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
     return answer
 

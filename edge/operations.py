@@ -64,14 +64,9 @@ class Operations:
             except _Unread as error:
                 answer = refusal(error.status, str(error), for_machines=for_machines)
                 answer.headers["Connection"] = "close"  # the rest of a body that nobody reads
-        if answer is not None:
-            await answer(scope, receive, send)
-            return
-        try:
-            await asyncio.wait_for(self._room.acquire(), ROOM_WITHIN_S)
-        except TimeoutError:
+        if answer is None and not await self._takes_room():
             answer = refusal(503, "too much is being worked on: try again in a moment", for_machines=for_machines)
-            answer.headers["Retry-After"] = "5"
+        if answer is not None:
             await answer(scope, receive, send)
             return
         try:
@@ -82,6 +77,13 @@ class Operations:
     def close(self) -> None:
         """End what was begun here."""
         self._previews.close()
+
+    async def _takes_room(self) -> bool:
+        """Take the room of one request, to be given back; whether there was any in time."""
+        try:
+            return await asyncio.wait_for(self._room.acquire(), ROOM_WITHIN_S)
+        except TimeoutError:
+            return False
 
     def _let_in(self, scope: Scope, for_machines: bool) -> Response | None:
         """Why a request is not looked at any further; None, and who asks in the scope's state, when it is."""

@@ -23,6 +23,11 @@ class Told(NamedTuple):
     code: int
     messages: list[str]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What is told beside it: what may work in a moment says when to come again."""
+        return {"Retry-After": "5"} if self.status == 503 else {}
+
     def as_json(self) -> dict[str, object]:
         """The envelope of every fault, the one that `--json` prints."""
         return {"error": {"code": self.code, "messages": self.messages}}

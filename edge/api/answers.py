@@ -64,8 +64,7 @@ def _parts(
 
 def envelope(told: Told) -> Response:
     """A fault as JSON."""
-    headers = {"Retry-After": "5"} if told.status == 503 else None
-    return Response(encoded(told.as_json()), told.status, headers, JSON)
+    return Response(encoded(told.as_json()), told.status, told.headers, JSON)
 
 
 def add_faults(api: FastAPI) -> None:

@@ -305,10 +305,10 @@ def checkpoints_move_with_their_pages(evidence: Evidence) -> Iterator[str]:
         mark = cursor.get("watermark")
         if mark not in (None, marks.get(name)):
             marks[name] = mark
-            until = _moment(ended.get(row["run_id"]) or mark)
+            marked, until = _moment(mark), _moment(ended.get(row["run_id"]) or mark)
             for deal, writes in written[name].items():
-                before = [write.version for write in writes if write.at <= _moment(mark) and write.alone]
-                again = any(_moment(mark) < write.at <= until for write in writes)
+                before = [write.version for write in writes if write.at <= marked and write.alone]
+                again = any(marked < write.at <= until for write in writes)
                 if before and not again and landed.get((name, deal), "") < max(before):
                     yield f"2 the checkpoint of {name} says {mark}, and {deal} as of {max(before)} had not landed"
 
