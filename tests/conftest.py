@@ -10,6 +10,13 @@ import pytest
 from tests import servers
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A loopback port for whatever the test begins; nobody else is given it."""
+    with servers.reserved_port() as port:
+        yield port
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     with servers.postgres() as url:

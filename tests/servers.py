@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import time
 import uuid
@@ -47,6 +48,19 @@ def _ended(folder: Path) -> bool:
     with suppress(OSError):  # somebody else is clearing it away
         return not (data / "postmaster.pid").exists() and time.time() - data.stat().st_mtime > _FORGOTTEN_S
     return False
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A loopback port that nobody listens on, and that the system gives to nobody else meanwhile.
+
+    Linux lets a server listen beside a socket that is bound and does not: so whoever is begun late, or killed and begun
+    again, finds its port free; where nobody is begun, every connection is refused.
+    """
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))  # as one that shares with nobody, so that no other reservation is given it
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield int(holder.getsockname()[1])
 
 
 @contextmanager

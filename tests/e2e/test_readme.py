@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,15 +21,9 @@ def commands() -> list[str]:
     return [line.removeprefix("$ ") for line in block.group(1).splitlines()]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 @pytest.mark.timeout(120)
-def test_a_newcomer_can_follow_the_readme(tmp_path: Path):
+def test_a_newcomer_can_follow_the_readme(tmp_path: Path, port: int):
     """Word for word, but for the sandbox's port: somebody may be using the usual one."""
-    port = free_port()
     typed = "\n".join(commands()).replace("dealsync sandbox &", f"dealsync sandbox --port {port} &")
     script = f"set -eum\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{typed}"
     environ = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ import pytest
 
 from connectors.planhat.simulator import PlanhatSimulator
 from tests.edge.conftest import TOKEN, Cli
+from tests.servers import reserved_port
 
 KEYS = {
     *("run", "connection", "read", "applied", "unchanged", "superseded", "parked", "out_of_scope"),
@@ -21,12 +22,11 @@ KEYS = {
 
 
 @pytest.fixture
-def unreachable(configured: Path) -> Path:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+def unreachable(configured: Path) -> Iterator[Path]:
     text = configured.read_text()
-    configured.write_text("\n".join(_at(line, port) for line in text.splitlines()))
-    return configured
+    with reserved_port() as port:
+        configured.write_text("\n".join(_at(line, port) for line in text.splitlines()))
+        yield configured
 
 
 def _at(line: str, port: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from random import SystemRandom
 from typing import Any
 
 import psycopg
@@ -24,19 +22,14 @@ WAL_SEGMENT_MB = 1
 """So small that a limit on the size of files can spare the log and still stop a table."""
 
 
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 90.0, every_s: float = 0.05) -> None:
-    """Wait until something is true; fails the test when it never is."""
+def eventually(
+    holds: Callable[[], bool], what: str, seconds: float = 90.0, every_s: float = 0.05, told: Callable[[], str] = str
+) -> None:
+    """Wait until something is true; fails the test when it never is, with what is `told` of it then."""
     ends = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < ends, f"it never came true that {what}"
+        assert time.monotonic() < ends, f"it never came true that {what}\n{told()}"
         time.sleep(every_s)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and that the system gives to no connection: whoever was killed finds it again."""
-    while True:
-        with suppress(OSError), socket.create_server(("127.0.0.1", SystemRandom().randrange(20_000, 32_000))) as taken:
-            return int(taken.getsockname()[1])
 
 
 class Postgres:
@@ -146,9 +139,9 @@ class Postgres:
 class Valkey:
     """A Redis-protocol server that keeps nothing: killed, it begins empty."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         folder.mkdir()
-        self._folder, self.port = folder, free_port()
+        self._folder, self.port = folder, port
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

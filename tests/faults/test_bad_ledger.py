@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -45,9 +44,7 @@ token = {{ env = "TOKEN" }}
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("batches", [True, False], ids=["by batches", "one by one"])
-def test_every_event_arrives_once_and_in_order_whatever_the_ledger_does(tmp_path: Path, batches: bool):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_every_event_arrives_once_and_in_order_whatever_the_ledger_does(tmp_path: Path, port: int, batches: bool):
     ledger_url = f"sqlite:///{tmp_path / 'ledger.db'}"
     ledger = connect(ledger_url)
     migrate(ledger)

@@ -56,10 +56,10 @@ class Door:
 class Worker:
     """One worker on a broker of its own, and whoever rings for it."""
 
-    def __init__(self, folder: Path, door: Door) -> None:
+    def __init__(self, folder: Path, door: Door, port: int) -> None:
         self.folder, self.door = folder, door
         self.deaf, self.unheard = False, 0
-        self.broker = Valkey(folder / "broker")
+        self.broker = Valkey(folder / "broker", port)
         self.relay = Relay(("127.0.0.1", self.broker.port), ear=lambda: Rewriting(self._passed))
         self.bell = Celery(broker=f"redis://127.0.0.1:{self.broker.port}/0", set_as_current=False)
 
@@ -125,8 +125,8 @@ def door() -> Door:
 
 
 @pytest.fixture
-def worker(tmp_path: Path, door: Door) -> Worker:
-    return Worker(tmp_path, door)
+def worker(tmp_path: Path, door: Door, port: int) -> Worker:
+    return Worker(tmp_path, door, port)
 
 
 def killed(worker: Worker) -> Callable[[], None]:

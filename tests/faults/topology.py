@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,9 +26,10 @@ from ledger.engine import connect
 from pipeline import alive, settings
 from pipeline.wiring import connected, migrate
 from tests.deploy.files import queues
-from tests.faults.backing import Postgres, Valkey, children_of, eventually, free_port
+from tests.faults.backing import Postgres, Valkey, children_of, eventually
 from tests.faults.people import TENANTS, People
 from tests.faults.relay import COMMIT, Answers, Messages, Recording, Relay, Rewriting, Unanswered
+from tests.servers import reserved_port
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "dealsync"
@@ -230,12 +232,16 @@ class Topology:
 
     def ready(self) -> None:
         """Every process is there and has begun its work."""
-        eventually(lambda: all(map(self._begun, self.names)), "every process has begun")
+        for name in self.names:
+            eventually(partial(self._begun, name), f"{name} has begun", told=partial(self._log, name))
 
     def _begun(self, name: str) -> bool:
         sign = {"worker": " ready.", "beat": "Starting"}.get(name.partition("-")[0], "listens on")
-        log = self.folder / f"{name}.log"
-        return log.exists() and sign in log.read_text(errors="replace")
+        return sign in self._log(name)
+
+    def _log(self, name: str) -> str:
+        file = self.folder / f"{name}.log"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     # -- inside
 
@@ -258,7 +264,7 @@ class Topology:
         }
 
     def _prepare(self) -> None:
-        self.ports = [free_port() for _ in range(4)]
+        self.ports = [self._port() for _ in range(4)]
         self._forge = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.forge"],
             cwd=ROOT,
@@ -278,7 +284,7 @@ class Topology:
             store = f"postgresql://postgres@127.0.0.1:{self.store_relay.port}/{DATABASE}?sslmode=disable"
         broker = "none"
         if self.has_broker:
-            self.broker = Valkey(self.folder / "broker")
+            self.broker = Valkey(self.folder / "broker", self._port())
             self._stack.callback(self.broker.kill)
             where = ("127.0.0.1", self.broker.port)
             self.broker_relay = self._relay(Relay(where, ear=lambda: Rewriting(self.messages)))
@@ -290,6 +296,9 @@ class Topology:
         self._configure(store, broker)
         assert self._forge.stdout is not None
         assert int(self._forge.stdout.readline()) == self._forge.pid
+
+    def _port(self) -> int:
+        return self._stack.enter_context(reserved_port())
 
     def _relay(self, relay: Relay) -> Relay:
         self._stack.callback(relay.close)
