@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from operator import itemgetter
 from typing import Any
 
@@ -27,7 +28,7 @@ from pipeline.readings import Readings, readings
 from pipeline.renamed import predecessors, refuse_renamed
 from pipeline.store import absences, checkpoints, connections, held, labels, leases, prefixes, runs
 from pipeline.store.leases import Lease
-from pipeline.store.session import Store, now
+from pipeline.store.session import Store, later, now
 from pipeline.summary import Counts, Progress, Summary
 from pipeline.wiring import App, Connected
 
@@ -345,6 +346,7 @@ def _fail(store: Store, scope: Scope, error: BaseException) -> None:
             runs.end(tx, scope.run_id, state, now(tx), reason)
             if isinstance(error, RateLimited):  # the clock mends that: nobody has to be called
                 connections.wait(tx, scope.connection_id, reason)
+                runs.put_off(tx, scope.run_id, later(now(tx), timedelta(seconds=error.retry_after_s)))
             elif isinstance(error, Fault | Stopped | SettingsError):
                 how = "refused" if isinstance(error, Refused) else "failing"
                 connections.set_state(tx, scope.connection_id, how, reason)

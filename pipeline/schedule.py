@@ -41,11 +41,14 @@ class Due(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One past run of a verb: its number, when it began, and whether it failed or died."""
+    """One past run of a verb: its number, when it began, whether it failed or died, and before when its source let
+    nobody try again.
+    """
 
     run: int
     started_at: datetime
     failed: bool
+    resumes_at: datetime | None = None
 
 
 class Planned(NamedTuple):
@@ -61,7 +64,8 @@ def next_start(name: str, every: timedelta, least: timedelta, history: Sequence[
     """When work that was done before is due again; `history` is what became of it, the last attempt first.
 
     Never sooner than `least` after the last attempt began. After one that ended well: after `every`, stretched by a
-    little. After failures: at random within a time that doubles with each, and no later than after one that ended well.
+    little. After failures: at random within a time that doubles with each, and no later than after one that ended well;
+    but not before the source, or the budget of its requests, lets us.
     Whatever slots were missed meanwhile, it is due once. One that was interrupted is no attempt: it is gone on with as
     soon as it was due. `name` and the attempt's number decide what is random, so that everybody who asks is told the
     same.
@@ -74,7 +78,8 @@ def next_start(name: str, every: timedelta, least: timedelta, history: Sequence[
     if failures:
         bound = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**failures)
         wait = min(every, max(least, bound * share))
-    return last.started_at + wait + share * min(wait * JITTER, LONGEST_JITTER)
+    at = last.started_at + wait + share * min(wait * JITTER, LONGEST_JITTER)
+    return at if last.resumes_at is None else max(at, last.resumes_at)
 
 
 def least_interval(chosen: settings.Connection) -> timedelta:
@@ -217,7 +222,8 @@ def _publish_due(tx: Connection, seen: Seen) -> bool:
 
 def _attempt(run: runs.Past) -> Attempt:
     """A run that is still marked as running although nobody holds its lease has died."""
-    return Attempt(run.id, _moment(run.started_at), run.state in runs.UNHAPPY)
+    resumes_at = _moment(run.resumes_at) if run.resumes_at else None
+    return Attempt(run.id, _moment(run.started_at), run.state in runs.UNHAPPY, resumes_at)
 
 
 def _share(name: str) -> float:

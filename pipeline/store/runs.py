@@ -55,6 +55,11 @@ def end(tx: Connection, run_id: int, state: str, at: str, reason: str | None = N
     tx.execute(update(runs).where(runs.c.id == run_id).values(state=state, ended_at=at, reason=reason))
 
 
+def put_off(tx: Connection, run_id: int, until: str) -> None:
+    """Whoever takes the place of a run that failed need not try before that."""
+    tx.execute(update(runs).where(runs.c.id == run_id).values(resumes_at=until))
+
+
 def last(tx: Connection, kind: str, connection_id: int | None) -> dict[str, Any] | None:
     """The latest run of a kind."""
     return next(iter(latest(tx, kind, connection_id, 1)), None)
@@ -127,6 +132,8 @@ class Past(NamedTuple):
     id: int
     state: str
     started_at: str
+    resumes_at: str
+    """Empty where it may be tried again at any time."""
 
 
 def histories(tx: Connection, kinds: Sequence[str], limit: int) -> dict[tuple[int, str], list[Past]]:
@@ -136,8 +143,9 @@ def histories(tx: Connection, kinds: Sequence[str], limit: int) -> dict[tuple[in
     One value for each, which leaves PostgreSQL no join to plan: given one, it read all the runs there ever were.
     """
     kind = union_all(*(select(literal(one).label("kind")) for one in kinds)).subquery()
-    said = (cast(runs.c.id, Text) + " " + runs.c.state + " " + runs.c.started_at).label("said")
-    latest = select(said).where(runs.c.connection_id == connections.c.id, runs.c.kind == kind.c.kind)
+    told = cast(runs.c.id, Text) + " " + runs.c.state + " " + runs.c.started_at
+    said = told + " " + func.coalesce(runs.c.resumes_at, "")
+    latest = select(said.label("said")).where(runs.c.connection_id == connections.c.id, runs.c.kind == kind.c.kind)
     latest = latest.where(runs.c.reason.is_distinct_from(INTERRUPTED))
     few = latest.order_by(runs.c.id.desc()).limit(limit).correlate(connections, kind).subquery()
     history = select(func.aggregate_strings(few.c.said, ",")).scalar_subquery()
@@ -149,7 +157,7 @@ def _pasts(history: str) -> list[Past]:
     """Put in their order, which no database promises to keep where it strings rows together."""
     latest = sorted([one.split(" ") for one in history.split(",")], key=lambda one: int(one[0]), reverse=True)
     ended = next((place for place, one in enumerate(latest) if one[1] not in UNHAPPY), len(latest))
-    return [Past(int(number), state, started_at) for number, state, started_at in latest[: max(ended, 1)]]
+    return [Past(int(number), *told) for number, *told in latest[: max(ended, 1)]]
 
 
 def first_started(tx: Connection, kind: str) -> dict[int, str]:

@@ -80,6 +80,7 @@ runs = Table(
     Column("reason", Text),
     Column("started_at", Text, nullable=False),
     Column("ended_at", Text),
+    Column("resumes_at", Text),
     *(
         Column(name, BigInteger, nullable=False, server_default="0")
         for name in ("read", "applied", "unchanged", "superseded", "parked", "out_of_scope", "events", "published")
@@ -87,7 +88,7 @@ runs = Table(
     Index("runs_latest", "connection_id", "kind", "id"),
 )
 """`state`: running, done, stopped (too much parked), failed, abandoned (its process died); of a backfill also planned,
-paused, cancelled."""
+paused, cancelled. `resumes_at`: before when it is of no use to try again a failed one, as its source or budget says."""
 
 raw_blocks = Table(
     "raw_blocks",

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 
-from connectors.faults import Refused
+from connectors.faults import RateLimited, Refused
 from connectors.leadlex.simulated_switches import Switches
 from connectors.leadlex.simulator import LeadlexSimulator
 from connectors.planhat.simulator import PlanhatSimulator
+from connectors.simulated_wire import rate_limited
 from ledger.port import LedgerUnavailable
 from pipeline import schedule
 from pipeline.audit import Operator
@@ -84,6 +85,13 @@ def test_what_failed_again_and_again_is_tried_less_and_less_often():
         return sum(tried, timedelta()) / len(tried)
 
     assert mean(1) < mean(3) < mean(5) <= timedelta(hours=1)
+
+
+@given(intervals, intervals, histories, st.timedeltas(min_value=timedelta(days=-9), max_value=timedelta(days=9)))
+def test_what_its_source_lets_wait_is_not_tried_before_and_not_later_for_it(every, least, failed, wait):
+    usual = next_start("eu pull", every, least, past := attempts(failed))
+    past[0] = past[0]._replace(resumes_at=T + wait)
+    assert next_start("eu pull", every, least, past) == max(usual, T + wait)
 
 
 def names(app: App) -> list[Due]:
@@ -259,6 +267,28 @@ def test_a_source_that_refuses_us_is_left_alone_until_a_run_by_hand_succeeds(app
     crm.switches.forbidden = False
     pull(app, NAME)
     assert Due("sweep", NAME) in names(app)
+
+
+def test_a_verb_that_its_source_lets_wait_is_not_begun_before_and_no_other_waits_with_it(
+    app: App, crm: PlanhatSimulator
+):
+    pull(app, NAME)
+    crm.faults.sometimes(1.0, rate_limited("800"))
+    with pytest.raises(RateLimited):
+        sweep(app, NAME)
+    crm.faults.clear()
+    began, upto = (timedelta(seconds=wait) for wait in (790, 801))
+    age(app, "pull", timedelta(minutes=10))
+    with app.store.read() as tx:
+        (run,) = runs.latest(tx, "sweep", connections.all_of_them(tx)[0].id, 1)
+    assert later(run["started_at"], began) < run["resumes_at"] < later(run["started_at"], upto)
+    (shown,) = status(app)["connections"]
+    assert shown["next"]["sweep"] == {"at": run["resumes_at"], "why": None}
+    assert names(app) == [Due("pull", NAME), Due("publish", "")]
+    age(app, "sweep", timedelta(hours=1))
+    with app.store.write() as tx:
+        tx.execute(text("UPDATE runs SET resumes_at = started_at WHERE kind = 'sweep'"))
+    assert Due("sweep", NAME) in names(app), "it has failed, so is tried again long before its interval is over"
 
 
 def test_a_paused_connection_is_left_alone_until_it_is_resumed(app: App, open_world: Callable[..., App]):
