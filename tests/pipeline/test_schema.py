@@ -9,14 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from ledger.engine import connect, reading
-from ledger.migrating import Schema
 from ledger.schema import LEDGER
 from pipeline import settings
 from pipeline.faults import StoreUnavailable, StoreUnready
@@ -27,6 +25,7 @@ from pipeline.store.session import translated
 from pipeline.store.tables import metadata
 from pipeline.wiring import migrate, open_app
 from tests import servers
+from tests.pipeline.world import migrated_to
 
 
 @pytest.fixture
@@ -110,12 +109,6 @@ def test_text_is_compared_byte_by_byte_in_every_table_and_index(postgres_url: st
     with pytest.raises(IntegrityError), engine.begin() as tx:
         tx.execute(text("INSERT INTO leases VALUES ('aB', 'me', 1, '')"))
     engine.dispose()
-
-
-def migrated_to(tx: Connection, schema: Schema, revision: str) -> None:
-    config = schema.config()
-    config.attributes.update(connection=tx, schema=schema)
-    command.upgrade(config, revision)
 
 
 def test_migrating_again_does_nothing(engine: Engine):

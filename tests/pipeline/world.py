@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import func, select
+from alembic import command
+from sqlalchemy import Connection, func, select
 
 from deals.identity import decode_json
+from ledger.migrating import Schema
 from pipeline import schedule
 from pipeline.browse import list_deals
 from pipeline.store.tables import events, outbox, receipts
@@ -73,3 +75,10 @@ def projected(app: App) -> dict[str, dict[str, Any]]:
 def by_type(app: App) -> Counter[str]:
     with app.store.read() as tx:
         return Counter(tx.execute(select(events.c.event_type)).scalars())
+
+
+def migrated_to(tx: Connection, schema: Schema, revision: str) -> None:
+    """Migrate no further than to a version."""
+    config = schema.config()
+    config.attributes.update(connection=tx, schema=schema)
+    command.upgrade(config, revision)
