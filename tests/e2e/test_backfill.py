@@ -21,8 +21,9 @@ from pipeline.store import connections, hints
 from pipeline.store.session import now
 from pipeline.wiring import App, migrate, open_app
 from tests import servers
-from tests.e2e.test_workers import CONFIG, Fleet, eventually, in_step
+from tests.e2e.test_workers import CONFIG, Fleet, in_step
 from tests.pipeline.world import amounts
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 
@@ -75,7 +76,7 @@ def test_a_fetch_does_not_wait_for_a_backfill(app: App, crm: PlanhatSimulator, f
     left = fleet.command("backfill", "start", NAME, "--no-wait", "--json")
     assert left.returncode == 0, left.stderr
     number = json.loads(left.stdout)["run"]
-    eventually(lambda: standing(app, number).records > 0, fleet)
+    eventually(lambda: standing(app, number).records > 0, "it has begun", told=fleet.logs)
     one = crm.ids()[-1]
     with crm.exclusive():
         crm.edit(one, total=4242)
@@ -83,10 +84,10 @@ def test_a_fetch_does_not_wait_for_a_backfill(app: App, crm: PlanhatSimulator, f
         row = connections.find(tx, NAME)
         assert row is not None
         hints.want(tx, row.id, [Hint(one)], now(tx))
-    eventually(lambda: amounts(app, one)[-1] == 424_200, fleet)
+    eventually(lambda: amounts(app, one)[-1] == 424_200, "the hint is heeded", told=fleet.logs)
     assert standing(app, number).state == "running"
     crm.faults.clear()
-    eventually(lambda: standing(app, number).state == "done", fleet)
+    eventually(lambda: standing(app, number).state == "done", "it is done", told=fleet.logs)
     assert amounts(app, one)[-1] == 424_200
 
 
@@ -101,7 +102,7 @@ def test_a_worker_that_is_killed_and_a_broker_that_forgets_cost_a_backfill_only_
     doomed = fleet.worker()
     fleet.beat()
     fleet.command("backfill", "start", NAME, "--no-wait")
-    eventually(lambda: bool(listed(app)) and listed(app)[0].done >= 1, fleet)
+    eventually(lambda: bool(listed(app)) and listed(app)[0].done >= 1, "a chunk is done", told=fleet.logs)
     doomed.kill()
     doomed.wait()
     redis_client.Redis.from_url(fleet.broker).flushall()
@@ -109,10 +110,10 @@ def test_a_worker_that_is_killed_and_a_broker_that_forgets_cost_a_backfill_only_
     assert before.state == "running"
     crm.faults.clear()
     fleet.worker()
-    eventually(lambda: listed(app)[0].state == "done", fleet, 60.0)
+    eventually(lambda: listed(app)[0].state == "done", "it is done", told=fleet.logs)
     after = listed(app)[0]
     assert (after.percent, after.total, after.failed) == (100, before.total, 0)
-    eventually(lambda: in_step(app, crm), fleet)
+    eventually(lambda: in_step(app, crm), "all is told", told=fleet.logs)
     assert [check for check in doctor(app) if not check.ok] == []
 
 
@@ -137,11 +138,11 @@ def test_whoever_waits_for_a_backfill_of_a_paused_connection_is_told_so(app: App
     fleet.beat()
     assert fleet.command("backfill", "start", NAME, "--no-wait").returncode == 0
     number = listed(app)[0].id
-    eventually(lambda: standing(app, number).records > 0, fleet)
+    eventually(lambda: standing(app, number).records > 0, "it has begun", told=fleet.logs)
     fleet.command("pause", NAME, "--as", "ann")
     said = fleet.command("backfill", "resume", str(number))
     assert (said.returncode, f"after `dealsync resume {NAME}`" in said.stderr) == (6, True), said.stderr
     assert standing(app, number).state == "running"
     fleet.command("resume", NAME)
     crm.faults.clear()
-    eventually(lambda: standing(app, number).state == "done", fleet)
+    eventually(lambda: standing(app, number).state == "done", "it is done", told=fleet.logs)

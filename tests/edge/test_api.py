@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from pipeline.store import leases
 from tests import servers
 from tests.edge.conftest import TOKEN, Cli
 from tests.edge.operated import ANN, FINANCE, HOOK, NAME, SECRETS, Lived, Operated, copied, live, opened, operated
+from tests.waiting import eventually
 
 WHY = {"reason": "a test"}
 
@@ -374,9 +374,8 @@ def test_a_delivery_that_was_not_simply_heeded_is_told_without_what_it_said(here
     with here.api(None) as sender, here.api() as ann:
         told = sender.post(f"/webhooks/{NAME}", json={"body": "canary"}, headers={"X-Planhat-Secret": HOOK})
         assert told.status_code == 202
-        ends = time.monotonic() + 30
-        while not (found := get(ann, "/deliveries", state="unreadable")["deliveries"]):
-            assert time.monotonic() < ends
+        unreadable = lambda: get(ann, "/deliveries", state="unreadable")["deliveries"]  # noqa: E731
+        found = eventually(unreadable, "it was looked at")
         assert (found[0]["id"], found[0]["connection"]) == (told.json()["delivery"], NAME)
         assert "canary" not in json.dumps(found)
         assert get(ann, "/deliveries", after=found[0]["id"]) == {"deliveries": []}

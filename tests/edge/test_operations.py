@@ -6,8 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from pipeline.pull import pull
 from pipeline.up import Crew
 from tests.edge.conftest import TOKEN
 from tests.edge.operated import ANN, NAME, opened, operated
+from tests.waiting import eventually
 
 HEAVY = ("fastapi", "jinja2", "uvicorn", "starlette")
 
@@ -49,26 +48,21 @@ def test_what_is_asked_for_over_http_is_done_by_whoever_works(tmp_path: Path):
         serve(served) as url,
         httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {ANN}"}, timeout=30) as ann,
     ):
-        eventually(lambda: ann.get("/status").json()["connections"][0]["outbox"] == 0 and runs(ann, "publish"))
-        eventually(lambda: runs(ann, "sweep"))
+        told = lambda: ann.get("/status").json()["connections"][0]["outbox"]  # noqa: E731
+        eventually(lambda: told() == 0 and runs(ann, "publish"), "all is published")
+        eventually(lambda: runs(ann, "sweep"), "a sweep is done")
         before = runs(ann, "reconcile")
         assert ann.post(f"/connections/{NAME}/reconcile", json=why).status_code == 202
-        eventually(lambda: len(runs(ann, "reconcile")) == len(before) + 1)
+        eventually(lambda: len(runs(ann, "reconcile")) == len(before) + 1, "it is compared once more")
         asked = {**why, "connection": NAME, "dry_run": False}
         (one,) = ann.post("/backfills", json=asked).json()["backfills"]
-        eventually(lambda: ann.get(f"/backfills/{one['id']}").json()["backfills"][0]["state"] == "done")
+        state = lambda: ann.get(f"/backfills/{one['id']}").json()["backfills"][0]["state"]  # noqa: E731
+        eventually(lambda: state() == "done", "the backfill is done")
 
 
 def runs(client: httpx.Client, kind: str) -> list[Any]:
     found: list[Any] = client.get("/runs", params={"kind": kind}).json()["runs"]
     return [one for one in found if one["state"] == "done"]
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    ends = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
 
 
 def test_operators_who_dawdle_hold_up_neither_each_other_nor_the_monitors(tmp_path: Path):
@@ -119,7 +113,7 @@ def test_who_finds_no_room_is_told_to_come_again(tmp_path: Path, monkeypatch: py
             threads = [threading.Thread(target=pause) for _ in range(AT_ONCE)]
             for thread in threads:
                 thread.start()
-            eventually(lambda: ann.get("/api/v1/deals").status_code == 503)
+            eventually(lambda: ann.get("/api/v1/deals").status_code == 503, "there is no room")
             answer = ann.get("/api/v1/deals")
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert answer.json()["error"]["code"] == UNAVAILABLE

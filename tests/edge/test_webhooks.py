@@ -24,6 +24,7 @@ from pipeline import settings
 from pipeline.wiring import migrate
 from tests.edge.conftest import TOKEN
 from tests.edge.served import CONFIG, SECRET, SEGMENTS, Server, serving
+from tests.waiting import eventually
 
 
 def saying(number: int) -> bytes:
@@ -37,15 +38,6 @@ def in_inbox(store: str) -> dict[str, bytes]:
         found = {bytes(row.name).hex(): bytes(row.body) for row in tx.execute(text("SELECT name, body FROM inbox"))}
     engine.dispose()
     return found
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 20
-    while not holds():
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +79,8 @@ def test_a_signature_proves_a_delivery_whatever_its_type_is_called(server: Serve
 def test_proven_nonsense_is_accepted_and_counted(server: Server):
     for body in (b"", b"not JSON", b"[" * 100_000, b'{"id":1,"id":2}', b"\x00\xff"):
         assert server.post(body).status_code == 202
-    assert eventually(lambda: 'dealsync_unreadable{connection="planhat"} 5.0' in server.http.get("/metrics").text)
+    unreadable = 'dealsync_unreadable{connection="planhat"} 5.0'
+    eventually(lambda: unreadable in server.http.get("/metrics").text, "each is counted")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +255,7 @@ def test_what_happens_at_the_crm_is_known_without_a_pull_and_without_a_broker(tm
             with engine.begin() as tx:
                 return [json.loads(one)["amount_cents"] for one in tx.execute(text(state)).scalars()] == [432_100]
 
-        assert eventually(known), server.log()[-2000:]
+        eventually(known, "it is known", told=server.log)
         engine.dispose()
         begun = time.monotonic()
         assert server.end() == 0
@@ -283,7 +276,7 @@ def test_whatever_was_accepted_is_in_the_inbox_of_a_server_that_was_killed(tmp_p
             for sender in senders:
                 sender.start()
             enough = len(accepted) + 300
-            assert eventually(lambda enough=enough: len(accepted) > enough)  # type: ignore[misc]
+            eventually(lambda enough=enough: len(accepted) > enough, "more are accepted")  # type: ignore[misc]
             assert server.end(signal.SIGKILL) == -signal.SIGKILL
             for sender in senders:
                 sender.join()

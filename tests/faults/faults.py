@@ -15,9 +15,10 @@ import psycopg
 import redis
 
 from connectors.simulated_wire import html, lost_answer, rate_limited, refused, slow, truncated
-from tests.faults.backing import WAL_SEGMENT_MB, eventually, limit_files
+from tests.faults.backing import WAL_SEGMENT_MB, limit_files
 from tests.faults.judge import gathered, in_step, verdict
 from tests.faults.topology import DATABASE, Topology
+from tests.waiting import eventually
 
 QUIET_WITHIN_S = 120.0
 """A lease outlives its owner by ten seconds, and what a dead worker was told to look at is left to it for a while."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -24,6 +25,7 @@ from pipeline.store import outbox
 from pipeline.store.outbox import EventRow
 from pipeline.store.tables import connections
 from pipeline.wiring import open_app
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 EVENTS = int(os.environ.get("DEALSYNC_CAMPAIGN_EVENTS", "150"))
@@ -103,11 +105,12 @@ def fill(config: Path, environment: dict[str, str]) -> list[tuple[str, str]]:
 def start(command: list[str], port: int, *, seed: int, by_batches: bool) -> subprocess.Popen[bytes]:
     more = [] if by_batches else ["single"]
     process = subprocess.Popen([*command, str(seed), *more], cwd=ROOT, stderr=subprocess.DEVNULL)
-    ends = time.monotonic() + 30
-    while time.monotonic() < ends:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/livez")
-            return process
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    raise AssertionError("the service did not start")
+    eventually(lambda: answers(port), "the service answers")
+    return process
+
+
+def answers(port: int) -> bool:
+    with suppress(httpx.HTTPError):
+        httpx.get(f"http://127.0.0.1:{port}/livez")
+        return True
+    return False

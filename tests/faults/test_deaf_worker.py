@@ -21,8 +21,9 @@ from starlette.types import Receive, Scope, Send
 from connectors.simulation import serve
 from pipeline import settings
 from pipeline.wiring import migrate
-from tests.faults.backing import Valkey, eventually
+from tests.faults.backing import Valkey
 from tests.faults.relay import Relay, Rewriting
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 2

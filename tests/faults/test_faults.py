@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults import faults, witnesses
-from tests.faults.backing import eventually
 from tests.faults.faults import judged, quiet
 from tests.faults.judge import gathered, in_step
 from tests.faults.topology import Topology
+from tests.waiting import eventually
 
 SEED = 11
 Fault = Callable[[Topology], object]

@@ -10,9 +10,9 @@ import pytest
 
 from tests.deploy.files import services
 from tests.faults import faults, witnesses
-from tests.faults.backing import eventually
 from tests.faults.composed import COPIES, Composed
 from tests.faults.faults import judged, quiet
+from tests.waiting import eventually
 
 MINUTES = float(os.environ.get("DEALSYNC_SOAK_MINUTES", "0.3"))
 SEED = int(os.environ.get("DEALSYNC_SEED", "7"))

@@ -26,10 +26,11 @@ from ledger.engine import connect
 from pipeline import alive, settings
 from pipeline.wiring import connected, migrate
 from tests.deploy.files import queues
-from tests.faults.backing import Postgres, Valkey, children_of, eventually
+from tests.faults.backing import Postgres, Valkey, children_of
 from tests.faults.people import TENANTS, People
 from tests.faults.relay import COMMIT, Answers, Messages, Recording, Relay, Rewriting, Unanswered
 from tests.servers import reserved_port
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 DATABASE = "dealsync"

@@ -13,8 +13,8 @@ import psycopg
 from sqlalchemy import Engine
 
 from ledger.engine import connect
-from tests.faults.backing import eventually
 from tests.faults.topology import DATABASE, Topology
+from tests.waiting import eventually
 
 _ON_POSTGRES = """\
 BEGIN;

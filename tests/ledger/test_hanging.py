@@ -17,10 +17,11 @@ from ledger.port import Receipt
 from ledger.remote import RemoteLedger
 from ledger.service import create_app
 from ledger.verify import verify
-from tests.faults.backing import Postgres, eventually
+from tests.faults.backing import Postgres
 from tests.ledger.pausing import paused
 from tests.ledger.serving import served
 from tests.ledger.subjects import engine_at, event, history, now
+from tests.waiting import eventually
 
 AT_ONCE = 16
 

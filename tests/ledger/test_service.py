@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,9 @@ from ledger.choices import Choices
 from ledger.ids import deal_id
 from ledger.service import create_app
 from ledger.verify import verify
-from tests.faults.backing import eventually
 from tests.ledger.serving import served
 from tests.ledger.subjects import engine_at, history, now
+from tests.waiting import eventually
 
 EVENT = {"external_id": "monaco:1", "dedup_key": "k1", "state": {"amount_cents": 5, "currency": "USD"}}
 NOON = 1_800_000_000.0
@@ -441,25 +440,23 @@ def test_each_call_of_a_key_is_audited(service: Service):
         client.get("/v1/deals")
         client.get("/v1/deals")
         client.post("/v1/deals/events", json=EVENT)
-    ends = time.monotonic() + 10
     wanted = {("created", 0): 1, ("GET /v1/deals", 200): 2, ("POST /v1/deals/events", 403): 1}
-    while True:  # it is written a moment after the answer
-        told: Counter[tuple[str, int]] = Counter()
+
+    def told() -> Counter[tuple[str, int]]:
+        found: Counter[tuple[str, int]] = Counter()
         for row in keys.audited(service.engine, made["key_id"]):
-            told[row["action"], row["status"]] += row["calls"]
-        if told == wanted:
-            break
-        assert time.monotonic() < ends, told
-        time.sleep(0.05)
+            found[row["action"], row["status"]] += row["calls"]
+        return found
+
+    eventually(lambda: told() == wanted, "it is written, a moment after the answer", told=lambda: repr(told()))
 
 
 def test_the_use_of_a_key_is_noted(service: Service):
     with service.client() as client:
         client.get("/v1/")
-    ends = time.monotonic() + 10
-    while True:  # it is noted beside the answer, not before it
+
+    def used() -> bool:
         [listed] = [key for key in keys.listed(service.engine) if key["org"] == service.org]
-        if listed["last_used_at"] is not None:
-            break
-        assert time.monotonic() < ends, "the use of the key was never noted"
-        time.sleep(0.05)
+        return listed["last_used_at"] is not None
+
+    eventually(used, "the use of the key is noted: beside the answer, not before it")

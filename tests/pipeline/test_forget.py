@@ -29,8 +29,8 @@ from pipeline.store.side_tables import source_sides
 from pipeline.store.tables import checkpoints as places
 from pipeline.up import Crew
 from pipeline.wiring import App
-from tests.faults.backing import eventually
 from tests.pipeline.world import NAME, TOKEN
+from tests.waiting import eventually
 
 DAYS = KEPT_FOR / timedelta(days=1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -23,6 +22,7 @@ from pipeline.previews import AT_ONCE, Previews
 from pipeline.wiring import App
 from tests import servers
 from tests.pipeline.world import NAME
+from tests.waiting import eventually
 
 ANN = Operator("ann", "a test")
 WHOLE = (None, None)
@@ -35,12 +35,11 @@ def previews(app: App) -> Iterator[Previews]:
     made.close()
 
 
-def eventually(app: App, number: int, holds: Callable[[Standing], bool]) -> Standing:
-    ends = time.monotonic() + 30
-    while not holds(found := standing(app, number)):
-        assert time.monotonic() < ends, found
-        time.sleep(0.02)
-    return found
+def once(app: App, number: int, holds: Callable[[Standing], bool]) -> Standing:
+    """A backfill as it stands when something is true of it."""
+    stands = lambda: standing(app, number)  # noqa: E731
+    eventually(lambda: holds(stands()), "it has come so far", told=lambda: repr(stands()))
+    return stands()
 
 
 def looked_at(stands: Standing) -> bool:
@@ -50,7 +49,7 @@ def looked_at(stands: Standing) -> bool:
 def test_a_dry_run_goes_on_by_itself_and_lands_nothing(app: App, previews: Previews):
     planned = previews.begin(NAME, WHOLE, ANN)
     assert (planned.state, planned.expected) == ("planned", None)
-    looked = eventually(app, planned.id, looked_at)
+    looked = once(app, planned.id, looked_at)
     assert looked.expected is not None
     assert (looked.expected["creates"], looked.state) == (40, "planned")
     assert list(list_deals(app)) == []
@@ -59,7 +58,7 @@ def test_a_dry_run_goes_on_by_itself_and_lands_nothing(app: App, previews: Previ
 def test_one_that_cannot_be_finished_says_why_with_its_plan(app: App, crm: PlanhatSimulator, previews: Previews):
     crm.switches.forbidden = True
     planned = previews.begin(NAME, WHOLE, ANN)
-    failed = eventually(app, planned.id, lambda one: one.reason is not None)
+    failed = once(app, planned.id, lambda one: one.reason is not None)
     assert failed.state == "planned"
     assert "the dry run did not come to its end: " in (failed.reason or "")
     assert "403" in (failed.reason or "")
@@ -85,7 +84,7 @@ def test_only_so_many_go_on_at_once(app: App, crm: PlanhatSimulator, previews: P
         previews.begin(NAME, WHOLE, ANN)
     gate.open.set()
     for number in planned:
-        eventually(app, number, looked_at)
+        once(app, number, looked_at)
 
 
 def test_what_cannot_be_begun_takes_up_no_room(app: App, previews: Previews):
