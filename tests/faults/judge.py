@@ -416,8 +416,9 @@ def _is_plain(line: str) -> bool:
 
 
 BUGS = ("raised unexpected", '"heed.crashed"', '"doorbell.crashed"', '"crashed"', "Exception in")
-NO_BUGS = ("WorkerLostError", "Terminated", "SystemExit: -241")
-"""What Celery raises about a child of its own that was killed, or in one that is to end (241 stands for SIGTERM)."""
+NO_BUGS = ("WorkerLostError", "Terminated", "SystemExit: -241", "in on_loop_start")
+"""What Celery raises about a child that was killed, in one that is to end (241 stands for SIGTERM), or in one
+that has just begun and finds nobody to tell: its worker was killed."""
 
 
 QUESTIONS: tuple[Callable[[Evidence], Iterable[str]], ...] = (

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.faults.judge import Evidence, checkpoints_move_with_their_pages, rows_are_conserved
+from tests.faults.judge import Evidence, checkpoints_move_with_their_pages, nobody_met_a_bug, rows_are_conserved
 from tests.faults.people import Clock, Crm, People, Served
 from tests.faults.topology import Topology
 
@@ -148,3 +148,30 @@ def test_a_page_that_was_under_way_when_a_run_was_cut_off_is_not_asked_of_its_su
     crm.served = [Served(AT + timedelta(seconds=1), tuple(sorted(crm.first)[:4]))]
     before = RUN | {"id": 2, "kind": "reconcile", "ended_at": (AT - timedelta(seconds=1)).isoformat()} | other
     assert bool(list(rows_are_conserved(evidence(crm, runs=[before, few])))) is found
+
+
+RAISED = """\
+Traceback (most recent call last):
+  File "{file}", line 251, in {where}
+    {line}
+{error}
+{{"event": "run.finished", "level": "info"}}
+"""
+ORPHANED = RAISED.format(
+    file="celery/concurrency/asynpool.py",
+    where="on_loop_start",
+    line="self.outq.put((WORKER_UP, (pid,)))",
+    error="BrokenPipeError: [Errno 32] Broken pipe",
+)
+OURS = RAISED.format(file="pipeline/run.py", where="land", line="self.circuit[0]", error="KeyError: 0")
+LOST = RAISED.format(
+    file="billiard/pool.py", where="mark_as_worker_lost", line="raise", error="WorkerLostError: killed"
+)
+
+
+@pytest.mark.parametrize(("said", "bugs"), [(ORPHANED, 0), (LOST, 0), (OURS, 1), (ORPHANED + OURS + LOST, 1)])
+def test_whose_worker_was_killed_may_say_so_and_a_bug_of_ours_is_found_beside_it(crm: Crm, said: str, bugs: int):
+    topology = cast(Topology, SimpleNamespace(said=lambda: said))
+    found = list(nobody_met_a_bug(Evidence({EU: crm}, {}, [], {}, topology)))
+    assert len(found) == bugs
+    assert all("KeyError: 0" in one for one in found)
