@@ -59,10 +59,10 @@ def publish(app: App, *, progress: Progress = silent) -> Summary:
                 publisher.begin()
                 publisher.drain()
             except BaseException as error:
-                _end(app, summary, "failed", reason_of(error))
+                _end(app, lease, summary, "failed", reason_of(error))
                 raise
             summary.notes += publisher.found()
-            _end(app, summary, "done", "; ".join(summary.notes) or None)
+            _end(app, lease, summary, "done", "; ".join(summary.notes) or None)
             log.info("publish.finished", published=summary.published, parked=summary.parked, seconds=summary.seconds)
     return summary
 
@@ -270,9 +270,10 @@ def _parked(head: Head, rejected: Rejected, at: str) -> ParkedRow:
     )
 
 
-def _end(app: App, summary: Summary, state: str, reason: str | None) -> None:
+def _end(app: App, lease: Lease, summary: Summary, state: str, reason: str | None) -> None:
     try:
         with app.store.write() as tx:
+            leases.confirm(tx, lease)  # whoever has taken over has written down what became of this run
             runs.end(tx, summary.run, state, now(tx), reason)
     except Exception:
         log.warning("run.end_not_written")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from connectors.planhat.simulator import PlanhatSimulator
 from deals.events import Event
@@ -17,8 +18,10 @@ from pipeline.publish import publish
 from pipeline.pull import pull
 from pipeline.redrive import list_parked, retry_parked
 from pipeline.status import status
+from pipeline.store import runs
 from pipeline.store.outbox import BEGINNING, WHENEVER
 from pipeline.store.outbox import heads as outbox_heads
+from pipeline.store.session import now
 from pipeline.store.tables import outbox
 from pipeline.wiring import App
 from tests.pipeline.world import NAME, ledger_states, projected, rows
@@ -303,3 +306,23 @@ def test_a_ledger_that_may_not_be_read_is_sent_to_all_the_same(app: App, crm: Pl
     elsewhere.deals = refused
     pull(app, NAME)
     assert publish(app).published == len(crm.ids())
+
+
+def test_a_publisher_whose_lease_was_taken_over_leaves_its_run_as_its_successor_found_it(app: App):
+    """It was away between its last look at the outbox and its end; there is nothing else left to refuse it."""
+    taken_over = False
+
+    def take_over(*seen: Any) -> None:
+        nonlocal taken_over
+        if taken_over or "FROM outbox" not in seen[2]:
+            return
+        taken_over = True
+        with app.store.write() as tx:
+            tx.execute(text("UPDATE leases SET token = token + 1 WHERE name = 'publish'"))
+            runs.start(tx, "publish", None, now(tx))
+
+    event.listen(app.store.engine, "before_cursor_execute", take_over)
+    summary = publish(app)
+    with app.store.read() as tx:
+        successor, ours = runs.latest(tx, "publish", None, 2)
+    assert (ours["id"], ours["state"], successor["state"]) == (summary.run, "abandoned", "running")
