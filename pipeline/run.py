@@ -343,10 +343,11 @@ def _fail(store: Store, scope: Scope, error: BaseException) -> None:
     log.warning("run.failed", reason=reason)
     try:
         with store.write() as tx:
-            runs.end(tx, scope.run_id, state, now(tx), reason)
+            at = now(tx)
+            resumes_at = later(at, timedelta(seconds=error.retry_after_s)) if isinstance(error, RateLimited) else None
+            runs.end(tx, scope.run_id, state, at, reason, resumes_at)
             if isinstance(error, RateLimited):  # the clock mends that: nobody has to be called
                 connections.wait(tx, scope.connection_id, reason)
-                runs.put_off(tx, scope.run_id, later(now(tx), timedelta(seconds=error.retry_after_s)))
             elif isinstance(error, Fault | Stopped | SettingsError):
                 how = "refused" if isinstance(error, Refused) else "failing"
                 connections.set_state(tx, scope.connection_id, how, reason)

@@ -50,14 +50,12 @@ def count(tx: Connection, summary: Summary) -> None:
     tx.execute(update(runs).where(runs.c.id == summary.run).values(**values))
 
 
-def end(tx: Connection, run_id: int, state: str, at: str, reason: str | None = None) -> None:
-    """The run is over: done, stopped or failed."""
-    tx.execute(update(runs).where(runs.c.id == run_id).values(state=state, ended_at=at, reason=reason))
-
-
-def put_off(tx: Connection, run_id: int, until: str) -> None:
-    """Whoever takes the place of a run that failed need not try before that."""
-    tx.execute(update(runs).where(runs.c.id == run_id).values(resumes_at=until))
+def end(
+    tx: Connection, run_id: int, state: str, at: str, reason: str | None = None, resumes_at: str | None = None
+) -> None:
+    """The run is over: done, stopped or failed; before `resumes_at` nobody need try again."""
+    values = {"state": state, "ended_at": at, "reason": reason, "resumes_at": resumes_at}
+    tx.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
 def last(tx: Connection, kind: str, connection_id: int | None) -> dict[str, Any] | None:

@@ -97,8 +97,7 @@ def test_text_is_compared_byte_by_byte_in_every_table_and_index(postgres_url: st
         tx.execute(text("INSERT INTO leases SELECT 'a' || chr(45 + n), 'me', n, '' FROM generate_series(0, 70) AS n"))
     with engine.connect() as tx:
         assert len(tx.execute(BY_A_LOCALE).all()) > 100
-    assert STORE.migrate(engine)
-    assert LEDGER.migrate(engine)
+    assert (len(STORE.migrate(engine)), len(LEDGER.migrate(engine))) == (2, 1)
     with engine.begin() as tx:
         assert tx.execute(BY_A_LOCALE).all() == []
         names = list(tx.execute(text("SELECT name FROM leases ORDER BY name")).scalars())
